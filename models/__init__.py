@@ -1,0 +1,1 @@
+"""What the service knows, and the rules for changing it."""

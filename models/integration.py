@@ -1,0 +1,50 @@
+"""One configured account at one gateway: which connector, where, with which secrets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from models.database import metadata
+from models.sealed import seal, unseal
+
+
+class Integration(SQLModel, table=True, metadata=metadata):
+    """A row of `integration`. Its slug is its public name and part of its webhook URL."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    slug: str = Field(unique=True)
+    connector: str
+    base_url: str | None = Field(default=None, sa_column=Column(Text))
+    options: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}"))
+    sealed: bytes = Field(repr=False)
+    has_webhook_secret: bool
+    """What can be told without opening `sealed`: without a secret no webhook is accepted and no payout created."""
+    is_active: bool = True
+    payouts_enabled: bool = True
+    polls_paused_until: datetime | None = None
+    """Set when the gateway asks us to slow down."""
+    created_at: datetime
+    updated_at: datetime
+
+    def keep(self, secrets: "IntegrationSecrets") -> None:
+        """Seal `secrets` into this row."""
+        self.sealed = seal({"webhook_secrets": list(secrets.webhook_secrets), "credentials": dict(secrets.credentials)})
+        self.has_webhook_secret = any(secret.strip() for secret in secrets.webhook_secrets)
+
+    def secrets(self) -> "IntegrationSecrets":
+        """Open what was sealed. Raises `CannotOpen`."""
+        opened = unseal(self.sealed)
+        return IntegrationSecrets(tuple(opened["webhook_secrets"]), opened["credentials"])
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationSecrets:
+    """What only the receiver and the connector's calls may see."""
+
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)

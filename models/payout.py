@@ -1,0 +1,133 @@
+"""Payout, Observation (what was said) and PayoutEvent (what changed)."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from models.database import metadata
+from models.ids import new_id
+from models.lifecycle import IN_FLIGHT, PayoutStatus
+
+_IN_FLIGHT_SQL = ", ".join(f"'{status}'" for status in sorted(IN_FLIGHT))
+
+
+class SubmissionState(StrEnum):
+    """Whether we managed to hand the payout over: a different fact from its status."""
+
+    UNSENT = "unsent"
+    SENDING = "sending"
+    """Committed before the request leaves, so that a crash is found as `sending`, never as `unsent`."""
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    """Asked about, never retried."""
+    NOT_RECEIVED = "not_received"
+    """Past the gateway's visibility window it still knows nothing of it."""
+
+
+class Source(StrEnum):
+    """Whose word an observation is."""
+
+    WEBHOOK = "webhook"
+    POLL = "poll"
+    SUBMISSION = "submission"
+    OPERATOR = "operator"
+
+
+class Payout(SQLModel, table=True, metadata=metadata):
+    """Money on its way out. `status` and all that follows from it change only in payouts/observe.py."""
+
+    __table_args__ = (
+        UniqueConstraint("integration_id", "order_key"),
+        UniqueConstraint("integration_id", "gateway_reference"),
+        CheckConstraint(f"status IN ({', '.join(repr(str(status)) for status in PayoutStatus)})", name="status_known"),
+        CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
+        CheckConstraint(
+            f"next_poll_at IS NOT NULL OR status NOT IN ({_IN_FLIGHT_SQL})", name="in_flight_has_a_next_poll"
+        ),
+        Index("ix_payout_due", "integration_id", "next_poll_at", postgresql_where=text("next_poll_at IS NOT NULL")),
+        Index("ix_payout_in_flight", "advanced_at", postgresql_where=text(f"status IN ({_IN_FLIGHT_SQL})")),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+    id: str = Field(default_factory=lambda: new_id("pay"), primary_key=True)
+    organisation_id: str = Field(foreign_key="organisation.id", index=True)
+    integration_id: int = Field(foreign_key="integration.id")
+    order_key: str
+    """Our key at the gateway: unique per integration, its idempotency key where it has one."""
+    gateway_reference: str | None = None
+    amount_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    currency: str
+    description: str = ""
+    details: bytes | None = Field(default=None, repr=False)
+    """Sealed: what the gateway needs beyond the amount."""
+    test_mode: bool = False
+
+    status: str = Field(default=PayoutStatus.PENDING, sa_column_kwargs={"server_default": "pending"})
+    epoch: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    submission: str = Field(default=SubmissionState.UNSENT, sa_column_kwargs={"server_default": "unsent"})
+    submitted_at: datetime | None = None
+    is_disputed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    dispute: str | None = None
+    processed_amount_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    failure_code: str | None = None
+    failure_message: str | None = None
+    estimated_delivery_at: datetime | None = None
+    sequence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How many payout events it has had."""
+
+    created_at: datetime
+    advanced_at: datetime
+    """When the status last moved, by our clock; at first, when it was created."""
+    occurred_at: datetime | None = None
+    """When that happened, by the gateway's clock."""
+    last_evidence_at: datetime | None = None
+    last_evidence_source: str | None = None
+    polls: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    poll_step: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Where it stands on its poll schedule; starts anew with every advance."""
+    poll_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Polls in a row that taught us nothing."""
+    poll_failure: str | None = None
+    next_poll_at: datetime | None = None
+
+
+class Observation(SQLModel, table=True, metadata=metadata):
+    """One thing that was said about a payout, kept whether or not it changed anything."""
+
+    __table_args__ = (Index("ix_observation_payout", "payout_id", "id"),)
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    payout_id: str
+    epoch: int
+    source: str
+    inbox_event_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    said: str
+    """The gateway's own word."""
+    status: str | None = None
+    """That word in ours; None for a hint."""
+    effect: str
+    """advanced, stale or hint."""
+    occurred_at: datetime | None = None
+    recorded_at: datetime
+    note: str | None = None
+
+
+class PayoutEvent(SQLModel, table=True, metadata=metadata):
+    """One change of one payout's status: what partners receive, word for word."""
+
+    __tablename__ = "payout_event"
+    __table_args__ = (UniqueConstraint("payout_id", "sequence"),)
+
+    id: str = Field(default_factory=lambda: new_id("evt"), primary_key=True)
+    payout_id: str
+    sequence: int
+    previous_status: str
+    status: str
+    source: str
+    occurred_at: datetime | None = None
+    created_at: datetime
+    payload: str = Field(repr=False)
+    """The JSON body, made once, so that every attempt at every endpoint sends the same bytes."""

@@ -1,0 +1,44 @@
+"""Bring the database to the code's schema, and tell whether it is there."""
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from models.database import engine
+
+_MIGRATING: Final = 4_837_102
+"""Advisory lock key: two processes that start together migrate once."""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def migrate() -> None:
+    """Run every migration that is missing. Safe to run twice at once and while the service runs."""
+    with engine().connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATING})
+        try:
+            command.upgrade(_config(), "head")
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATING})
+            connection.commit()
+
+
+def wanted() -> str | None:
+    """Return the revision that this code needs."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def present() -> str | None:
+    """Return the revision that the database is at, or None when it was never migrated."""
+    with engine().connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,116 @@
+"""The only reader of the environment. Everything that differs between two installations is one field here."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+_Number = TypeVar("_Number", int, float)
+
+SCHEMES: Final = ("postgresql://", "postgres://", "postgresql+psycopg://")
+
+
+class InvalidSettings(ValueError):
+    """A variable is missing or unusable; the text says which and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What this installation was told. Read once per process by `settings()`."""
+
+    database_url: str = field(repr=False)
+    """`DATABASE_URL`, as libpq writes it."""
+    redis_url: str = field(repr=False)
+    """`REDIS_URL`: redis://, rediss:// or unix://."""
+    secret_keys: tuple[str, ...] = field(repr=False)
+    """`RATCHET_SECRET_KEYS`: Fernet keys, comma separated, newest first. The first seals, all of them open."""
+    home: Path
+    """`RATCHET_HOME` (.ratchet): embedded servers, made keys, metrics files."""
+    receiver_port: int
+    """`RATCHET_RECEIVER_PORT` (8400): the gateways' door."""
+    operators_port: int
+    """`RATCHET_OPERATORS_PORT` (8401): the operators' door."""
+    bind: str
+    """`RATCHET_BIND` (127.0.0.1): the address both doors listen on."""
+    private_endpoints: bool
+    """`RATCHET_PRIVATE_ENDPOINTS` (0): 1 lets partners' endpoints be http and on private addresses. Development only."""
+    poll_unit_seconds: float
+    """`RATCHET_POLL_UNIT_SECONDS` (60): what the poll schedules count in. The demo shortens it."""
+    polls_per_second: int
+    """`RATCHET_POLLS_PER_SECOND` (5): per integration."""
+    retry_scale: float
+    """`RATCHET_RETRY_SCALE` (1): multiplies the partners' retry schedule. Tests shorten it."""
+    log_level: str
+    """`RATCHET_LOG_LEVEL` (info)."""
+    secure_cookies: bool
+    """`RATCHET_SECURE_COOKIES` (1): 0 only where operators sign in over plain http on loopback."""
+
+
+def _required(name: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise InvalidSettings(f"{name} is not set; set it, or start with `ratchet up`, which brings its own servers")
+    return value
+
+
+def _number(name: str, default: _Number) -> _Number:
+    text = os.environ.get(name, "")
+    try:
+        value = type(default)(text) if text else default
+    except ValueError:
+        raise InvalidSettings(f"{name} must be a number") from None
+    if value < 0:
+        raise InvalidSettings(f"{name} must not be negative")
+    return value
+
+
+def _flag(name: str, *, default: bool) -> bool:
+    text = os.environ.get(name, "1" if default else "0").strip().lower()
+    if text not in {"0", "1", "true", "false", "yes", "no"}:
+        raise InvalidSettings(f"{name} must be 1 or 0")
+    return text in {"1", "true", "yes"}
+
+
+@cache
+def settings() -> Settings:
+    """Read the environment once. Raises `InvalidSettings`."""
+    database_url = _required("DATABASE_URL")
+    if not database_url.startswith(SCHEMES):
+        raise InvalidSettings("DATABASE_URL must start with postgresql://; Ratchet runs on PostgreSQL only")
+    return Settings(
+        database_url="postgresql://" + database_url.split("://", 1)[1],
+        redis_url=_required("REDIS_URL"),
+        secret_keys=tuple(key.strip() for key in _required("RATCHET_SECRET_KEYS").split(",") if key.strip()),
+        home=home(),
+        receiver_port=_number("RATCHET_RECEIVER_PORT", 8400),
+        operators_port=_number("RATCHET_OPERATORS_PORT", 8401),
+        bind=os.environ.get("RATCHET_BIND", "127.0.0.1"),
+        private_endpoints=_flag("RATCHET_PRIVATE_ENDPOINTS", default=False),
+        poll_unit_seconds=_number("RATCHET_POLL_UNIT_SECONDS", 60.0),
+        polls_per_second=_number("RATCHET_POLLS_PER_SECOND", 5),
+        retry_scale=_number("RATCHET_RETRY_SCALE", 1.0),
+        log_level=os.environ.get("RATCHET_LOG_LEVEL", "info").lower(),
+        secure_cookies=_flag("RATCHET_SECURE_COOKIES", default=True),
+    )
+
+
+def home() -> Path:
+    """Return the data folder: `RATCHET_HOME`, or .ratchet in the working directory."""
+    return Path(os.environ.get("RATCHET_HOME", ".ratchet")).absolute()
+
+
+def given(name: str) -> str | None:
+    """Return a variable that a user may have set before any server runs, or None. For `ratchet up` and `demo`."""
+    return os.environ.get(name, "").strip() or None
+
+
+def inherited() -> dict[str, str]:
+    """Return a copy of the whole environment, for the processes we start."""
+    return dict(os.environ)
+
+
+def adopt(variables: dict[str, str]) -> None:
+    """Take over what `ratchet up` has just decided, for this process and those it starts."""
+    os.environ.update(variables)
+    settings.cache_clear()

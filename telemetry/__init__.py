@@ -1,0 +1,1 @@
+"""What we say about ourselves: log lines and figures."""
