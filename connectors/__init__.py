@@ -12,7 +12,9 @@ class UnknownConnector(LookupError):
     """No file of that name stands in connectors/."""
 
 
-NAMES: Final = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
+NAMES: Final = tuple(
+    sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+)
 
 
 @cache

@@ -1,10 +1,14 @@
 """Delivery (one event owed to one endpoint) and Attempt (one HTTP request for it)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
+import orjson
 from sqlalchemy import BigInteger, Column, Identity, Index, text
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, Session, SQLModel
 
 from models.database import metadata
 from models.ids import new_id
@@ -58,3 +62,77 @@ class Attempt(SQLModel, table=True, metadata=metadata):
     answer: bytes | None = Field(default=None, repr=False)
     """The first bytes of the answer."""
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One payout event about to be written, and whose partner must hear of it."""
+
+    id: str
+    payout_id: str
+    organisation_id: str
+    sequence: int
+    previous_status: str | None
+    status: str
+    source: str
+    occurred_at: datetime | None
+    payload: str = field(repr=False)
+
+
+def fan_out(session: Session, announcements: Sequence[Announcement], now: datetime) -> list[str]:
+    """Write the payout events and one delivery per subscribed endpoint. Returns the deliveries' ids."""
+    if not announcements:
+        return []
+    rows = [{name: getattr(announcement, name) for name in _EVENT_COLUMNS} for announcement in announcements]
+    as_text = orjson.dumps(rows, option=orjson.OPT_PASSTHROUGH_DATETIME, default=datetime.isoformat).decode()
+    session.connection().execute(_WRITE_EVENTS, {"rows": as_text, "now": now})
+    organisations = list({announcement.organisation_id for announcement in announcements})
+    subscribed: dict[str, list[tuple[str, list[str] | None]]] = {}
+    for endpoint_id, organisation_id, types in session.connection().execute(_SUBSCRIBED, {"ids": organisations}):
+        subscribed.setdefault(organisation_id, []).append((endpoint_id, types))
+    owed = [
+        (new_id("dlv"), endpoint_id, announcement)
+        for announcement in announcements
+        for endpoint_id, types in subscribed.get(announcement.organisation_id, ())
+        if types is None or f"payout.{announcement.status}" in types
+    ]
+    if owed:
+        parameters = {
+            "ids": [delivery_id for delivery_id, _, _ in owed],
+            "endpoints": [endpoint_id for _, endpoint_id, _ in owed],
+            "payouts": [announcement.payout_id for _, _, announcement in owed],
+            "events": [announcement.id for _, _, announcement in owed],
+            "sequences": [announcement.sequence for _, _, announcement in owed],
+            "now": now,
+        }
+        session.connection().execute(_OWE, parameters)
+    return [delivery_id for delivery_id, _, _ in owed]
+
+
+_EVENT_COLUMNS: Final = ("id", "payout_id", "sequence", "previous_status", "status", "source", "occurred_at", "payload")
+
+_WRITE_EVENTS: Final = text(
+    """
+    INSERT INTO payout_event
+        (id, payout_id, sequence, previous_status, status, source, occurred_at, created_at, payload)
+    SELECT id, payout_id, sequence, previous_status, status, source, occurred_at, :now, payload
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e (
+        id text, payout_id text, sequence int, previous_status text, status text, source text,
+        occurred_at timestamptz, payload text
+    )
+    """
+)
+
+_SUBSCRIBED: Final = text(
+    "SELECT id, organisation_id, event_types FROM endpoint WHERE organisation_id = ANY(:ids) AND is_enabled"
+)
+
+_OWE: Final = text(
+    """
+    INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at)
+    SELECT d.*, :now, :now FROM unnest(
+        CAST(:ids AS text[]), CAST(:endpoints AS text[]), CAST(:payouts AS text[]), CAST(:events AS text[]),
+        CAST(:sequences AS int[])
+    ) AS d
+    """
+)

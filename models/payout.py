@@ -124,7 +124,8 @@ class PayoutEvent(SQLModel, table=True, metadata=metadata):
     id: str = Field(default_factory=lambda: new_id("evt"), primary_key=True)
     payout_id: str
     sequence: int
-    previous_status: str
+    previous_status: str | None = None
+    """None for its first event, when it was created."""
     status: str
     source: str
     occurred_at: datetime | None = None

@@ -1,0 +1,194 @@
+"""Strict reading of what gateways write: a field has the type we expect, or the whole message is `UnreadableEvent`.
+
+A verified message may still be wrong: a third decimal of EUR, a status that is a list, a NUL that PostgreSQL refuses.
+Nothing here guesses. Errors name the field by its path and never quote its value.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final, Never
+
+import orjson
+
+from connectors._base import UnreadableEvent, WebhookRequest
+from models.lifecycle import PayoutStatus
+from models.money import InvalidAmount, to_minor
+
+MAX_TEXT: Final = 255
+"""Characters of an id, a status word, a description. Longer is no id."""
+
+MAX_PROSE: Final = 500
+"""Characters kept of a message meant for people."""
+
+MAX_KEY: Final = 200
+"""Characters of an event key, so that it fits an index."""
+
+MAX_DIGITS: Final = 28
+"""Digits that decimal arithmetic keeps exactly in its default context; no amount needs more."""
+
+_DECIMAL: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
+
+
+def document(body: bytes | str) -> Any:
+    """Return the JSON value of `body`. A number with a fraction becomes a float, which no amount is ever read from."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise UnreadableEvent("the body is no JSON") from None
+
+
+def exact_document(body: bytes) -> Any:
+    """Return the JSON value of `body` with fractions as `Decimal`, for gateways that write amounts as numbers."""
+    try:
+        # Decoded here because json.loads would also take UTF-16 and UTF-32.
+        return json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise UnreadableEvent("the body is no JSON") from None
+
+
+def _no_constant(name: str) -> Never:
+    raise ValueError(name)
+
+
+def digest_key(body: bytes) -> str:
+    """Return the event key of a message that has no identity of its own: the same bytes are the same message."""
+    return f"sha256:{sha256(body).hexdigest()}"
+
+
+def event_key(request: WebhookRequest, *parts: object) -> str:
+    """Return `parts` (texts or integers, the fields that identify the event) as one key of bounded length.
+
+    Falls back to a digest of the body where a part is missing, is of another type, or does not fit.
+    """
+    if not all(isinstance(part, str | int) and part != "" for part in parts):
+        return digest_key(request.body)
+    key = ":".join(str(part) for part in parts)
+    return key if len(key) <= MAX_KEY and "\0" not in key else digest_key(request.body)
+
+
+def status_of(word: str, statuses: Mapping[str, PayoutStatus]) -> PayoutStatus:
+    """Return a gateway's status word in ours. A new word is for a person: it never fails a payout."""
+    if word not in statuses:
+        raise UnreadableEvent("status is a word we do not know")
+    return statuses[word]
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """One JSON object, read field by field. `path` is where it stands, for errors."""
+
+    values: Mapping[str, Any]
+    path: str = ""
+
+    @classmethod
+    def of(cls, value: object, path: str = "") -> "Fields":
+        """Return `value` as fields. PHP writes an empty object as `[]`, so that is one too."""
+        if value == []:
+            return cls({}, path)
+        if not isinstance(value, dict):
+            raise UnreadableEvent(f"{path or 'the body'} is no object")
+        return cls(value, path)
+
+    def at(self, name: str) -> str:
+        """Return the full path of field `name`."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def within(self, name: str) -> "Fields":
+        """Return the object in field `name`."""
+        return Fields.of(self.values.get(name), self.at(name))
+
+    def maybe_within(self, name: str) -> "Fields | None":
+        """Return the object in field `name`, None where it is absent, null or empty."""
+        return self.within(name) if self.values.get(name) else None
+
+    def items(self, name: str) -> list["Fields"]:
+        """Return the list of objects in field `name`."""
+        found = self.values.get(name)
+        if not isinstance(found, list):
+            raise UnreadableEvent(f"{self.at(name)} is no list")
+        return [Fields.of(item, f"{self.at(name)}[]") for item in found]
+
+    def text(self, name: str) -> str:
+        """Return the text of a field that must have one."""
+        found = self.maybe_text(name)
+        if found is None:
+            raise UnreadableEvent(f"{self.at(name)} is missing")
+        return found
+
+    def maybe_text(self, name: str) -> str | None:
+        """Return the text of a field, None where it is absent, null or empty."""
+        found = self.prose(name, keep=MAX_TEXT + 1)
+        if found is not None and len(found) > MAX_TEXT:
+            raise UnreadableEvent(f"{self.at(name)} is too long")
+        return found
+
+    def prose(self, name: str, keep: int = MAX_PROSE) -> str | None:
+        """Return the first characters of a text for people, None where there is none."""
+        found = self.values.get(name)
+        if found is None or found == "":
+            return None
+        if not isinstance(found, str) or not _is_storable(found[:keep]):
+            raise UnreadableEvent(f"{self.at(name)} is no text")
+        return found[:keep]
+
+    def identifier(self, name: str) -> str | None:
+        """Return an id, which some gateways write as an integer, as text."""
+        found = self.values.get(name)
+        if isinstance(found, int) and not isinstance(found, bool):
+            return str(found) if 0 <= found < 10**MAX_DIGITS else self._refuse(name, "no id")
+        return self.maybe_text(name)
+
+    def reference(self, name: str) -> str:
+        """Return an id that must be there."""
+        found = self.identifier(name)
+        return self._refuse(name, "missing") if found is None else found
+
+    def amount(self, name: str, currency: str | None) -> int | None:
+        """Return an amount in major units (text, integer or `Decimal`) in minor units, None where there is none."""
+        found = self.values.get(name)
+        if found is None:
+            return None
+        if currency is None or not _is_decimal(found):
+            self._refuse(name, "no amount")
+        try:
+            return to_minor(found, currency)
+        except InvalidAmount:
+            self._refuse(name, "no amount")
+
+    def moment(self, name: str) -> datetime | None:
+        """Return a time, aware and in UTC: ISO 8601 (UTC where it has no offset) or whole unix seconds."""
+        found = self.values.get(name)
+        if found is None or found == "":
+            return None
+        try:
+            if isinstance(found, int) and not isinstance(found, bool):
+                return datetime.fromtimestamp(found, UTC)
+            moment = datetime.fromisoformat(found)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (TypeError, ValueError, OverflowError, OSError):
+            self._refuse(name, "no time")
+
+    def _refuse(self, name: str, what: str) -> Never:
+        raise UnreadableEvent(f"{self.at(name)} is {what}")
+
+
+def _is_storable(text: str) -> bool:
+    """PostgreSQL refuses NUL; a lone surrogate, which JSON escapes can smuggle in, is no UTF-8."""
+    if "\0" in text:
+        return False
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _is_decimal(value: object) -> bool:
+    """Say whether `value` is a number that `to_minor` reads exactly and quickly: no float, no exponent of a million."""
+    if isinstance(value, str):
+        return len(value) <= MAX_DIGITS and _DECIMAL.fullmatch(value) is not None
+    if isinstance(value, Decimal):
+        _, digits, power = value.as_tuple()
+        return isinstance(power, int) and len(digits) <= MAX_DIGITS and abs(power) <= MAX_DIGITS
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**MAX_DIGITS

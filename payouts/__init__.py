@@ -1,0 +1,1 @@
+"""What may happen to a payout: every rule, no HTTP server, no queue."""

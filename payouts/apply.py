@@ -1,0 +1,124 @@
+"""Apply inbox events: read what a gateway wrote, send it through `observe()`, and say what became of each event.
+
+One event that cannot be read or matched is set aside; the rest of its batch goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import text
+from sqlmodel import Session
+
+from connectors._base import PayoutUpdate, UnreadableEvent
+from models.inbox import InboxState
+from models.payout import Source
+from payouts.integrations import Connected, connected
+from payouts.observe import Evidence, Observed, observe
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One claimed inbox event and what we make of it."""
+
+    id: int
+    state: InboxState = InboxState.APPLIED
+    detail: str | None = None
+    updates: list[PayoutUpdate] = field(default_factory=list)
+    reference: str | None = None
+    order_key: str | None = None
+
+    def set_aside(self, state: InboxState, detail: str) -> "_Reading":
+        self.state, self.detail = state, detail
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a batch has done, for the edge to act on after its commit."""
+
+    observed: Observed
+    outcomes: dict[InboxState, int]
+
+
+def apply_events(session: Session, ids: Sequence[int], now: datetime) -> Applied:
+    """Apply the inbox events with these ids that are still new and that nobody else is applying."""
+    rows = session.connection().execute(_CLAIM, {"ids": list(ids)}).all()
+    integrations = connected(session, {row.integration_id for row in rows}) if rows else {}
+    readings = {row.id: _read(row, integrations[row.integration_id]) for row in rows}
+    owners = {row.id: row.integration_id for row in rows}
+    evidence = [
+        Evidence(owners[reading.id], update, Source.WEBHOOK, reading.id)
+        for reading in readings.values()
+        for update in reading.updates
+    ]
+    observed = observe(session, evidence, now)
+    for item in observed.unmatched:
+        reading = readings[item.inbox_event_id or 0].set_aside(InboxState.UNMATCHED, "payout_unknown")
+        reading.reference, reading.order_key = item.update.reference, item.update.order_key
+    _settle(session, list(readings.values()), now)
+    outcomes: dict[InboxState, int] = {}
+    for reading in readings.values():
+        outcomes[reading.state] = outcomes.get(reading.state, 0) + 1
+    return Applied(observed, outcomes)
+
+
+def set_poison_aside(session: Session, event_id: int, detail: str, now: datetime) -> None:
+    """Mark one event that fails on our side, so that it stops failing others. An engineer mends us and reapplies it."""
+    _settle(session, [_Reading(event_id).set_aside(InboxState.POISON, detail)], now)
+
+
+def _read(row: Any, integration: Connected) -> _Reading:
+    reading = _Reading(row.id)
+    if row.is_conflict:
+        _log.error("inbox.conflict", inbox_event=row.id, integration=integration.slug)
+        return reading.set_aside(InboxState.CONFLICT, "event_key_with_another_body")
+    try:
+        reading.updates = integration.connector.parse(bytes(row.body))
+    except UnreadableEvent as error:
+        _log.warning("inbox.unreadable", inbox_event=row.id, integration=integration.slug, error=str(error))
+        return reading.set_aside(InboxState.UNREADABLE, str(error)[:200])
+    except Exception as error:
+        _log.exception("inbox.poison", inbox_event=row.id, integration=integration.slug)
+        return reading.set_aside(InboxState.POISON, f"parse: {type(error).__name__}")
+    return reading
+
+
+def _settle(session: Session, readings: Sequence[_Reading], now: datetime) -> None:
+    if not readings:
+        return
+    parameters = {
+        "ids": [reading.id for reading in readings],
+        "states": [reading.state.value for reading in readings],
+        "details": [reading.detail for reading in readings],
+        "references": [reading.reference for reading in readings],
+        "order_keys": [reading.order_key for reading in readings],
+        "now": now,
+    }
+    session.connection().execute(_SETTLE, parameters)
+
+
+_CLAIM: Final = text(
+    """
+    SELECT e.id, e.integration_id, e.body, EXISTS (
+        SELECT FROM inbox_event first WHERE first.integration_id = e.integration_id
+            AND first.event_key = e.event_key AND first.id < e.id
+    ) AS is_conflict
+    FROM inbox_event e WHERE e.id = ANY(:ids) AND e.state = 'new' ORDER BY e.id FOR UPDATE OF e SKIP LOCKED
+    """
+)
+
+_SETTLE: Final = text(
+    """
+    UPDATE inbox_event e SET state = s.state, detail = s.detail, applied_at = :now,
+        reference = s.reference, order_key = s.order_key
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:details AS text[]),
+        CAST(:references AS text[]), CAST(:order_keys AS text[])
+    ) AS s (id, state, detail, reference, order_key)
+    WHERE e.id = s.id AND e.state = 'new'
+    """
+)

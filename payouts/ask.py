@@ -1,0 +1,129 @@
+"""Ask gateways about payouts whose next poll is due, and learn from what they answer, or from their silence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from connectors._base import GatewayUnavailable, NotFound, PayoutUpdate
+from models.integration import Integration
+from models.payout import Payout, Source, SubmissionState
+from payouts.integrations import Connected, connected
+from payouts.observe import Evidence, Observed, observe
+from payouts.polling import next_poll_at
+from payouts.standing import lock, write
+
+LEASE: Final = timedelta(seconds=30)
+"""How long a payout that was taken is nobody else's to ask about; then it is simply due again."""
+
+Answer = PayoutUpdate | NotFound | GatewayUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One payout to ask its gateway about."""
+
+    payout_id: str
+    integration: Connected = field(repr=False)
+    reference: str | None
+    order_key: str
+    is_unconfirmed: bool
+    """We do not know whether the gateway ever had it."""
+    submitted_at: datetime | None
+
+    def was_never_received(self, now: datetime) -> bool:
+        """Tell whether absence at the gateway has become a statement: the visibility window is over."""
+        window = self.integration.connector.VISIBILITY_WINDOW
+        return self.is_unconfirmed and self.submitted_at is not None and now - self.submitted_at > window
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What to do now: payouts to ask about, per integration, and payouts still to be submitted."""
+
+    to_ask: dict[int, list[str]]
+    to_submit: list[str]
+
+
+def take_due(session: Session, now: datetime, most_per_integration: int) -> Due:
+    """Take what is due, at most so many per integration, and keep others from taking it for a while."""
+    due = Due({}, [])
+    parameters = {"now": now, "lease": now + LEASE, "most": most_per_integration}
+    for payout_id, integration_id, submission in session.connection().execute(_TAKE, parameters):
+        if submission == SubmissionState.UNSENT:
+            due.to_submit.append(payout_id)
+        else:
+            due.to_ask.setdefault(integration_id, []).append(payout_id)
+    return due
+
+
+def questions(session: Session, ids: Sequence[str]) -> list[Question]:
+    """Read what is needed to ask about these payouts."""
+    payouts = session.exec(select(Payout).where(col(Payout.id).in_(ids))).all()
+    integrations = connected(session, {payout.integration_id for payout in payouts})
+    return [
+        Question(
+            payout.id,
+            integrations[payout.integration_id],
+            payout.gateway_reference,
+            payout.order_key,
+            payout.submission in (SubmissionState.SENDING, SubmissionState.UNKNOWN),
+            payout.submitted_at,
+        )
+        for payout in payouts
+    ]
+
+
+def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: datetime) -> Observed:
+    """Take answers as evidence; count silence, and back off."""
+    told = [(question, answer) for question, answer in answers if isinstance(answer, PayoutUpdate)]
+    evidence = [Evidence(q.integration.id, _named(q, update), Source.POLL) for q, update in told]
+    observed = observe(session, evidence, now)
+    silent = {q.payout_id: (q, answer) for q, answer in answers if not isinstance(answer, PayoutUpdate)}
+    standings = lock(session, list(silent))
+    for standing in standings:
+        question, answer = silent[standing.id]
+        standing.polls += 1
+        standing.poll_step += 1
+        standing.poll_failures += 1
+        standing.poll_failure = "not_found" if isinstance(answer, NotFound) else f"unavailable: {answer}"[:120]
+        standing.next_poll_at = next_poll_at(standing.status, standing.poll_step, now)
+        if isinstance(answer, NotFound) and question.was_never_received(now):
+            standing.submission = SubmissionState.NOT_RECEIVED
+    write(session, standings)
+    _slow_down(session, answers, now)
+    return observed
+
+
+def _named(question: Question, update: PayoutUpdate) -> PayoutUpdate:
+    """Tie an answer to the payout it was asked about, whatever names the gateway used in it."""
+    return replace(update, order_key=question.order_key)
+
+
+def _slow_down(session: Session, answers: Sequence[tuple[Question, Answer]], now: datetime) -> None:
+    """Stop asking a gateway that told us to wait, until then."""
+    pauses: dict[int, datetime] = {}
+    for question, answer in answers:
+        if isinstance(answer, GatewayUnavailable) and answer.retry_after:
+            until = now + min(answer.retry_after, timedelta(hours=1))
+            pauses[question.integration.id] = max(until, pauses.get(question.integration.id, until))
+    for integration in session.exec(select(Integration).where(col(Integration.id).in_(pauses))):
+        integration.polls_paused_until = pauses[integration.id or 0]
+
+
+_TAKE: Final = text(
+    """
+    WITH due AS (
+        SELECT p.id FROM integration i CROSS JOIN LATERAL (
+            SELECT id FROM payout WHERE integration_id = i.id AND next_poll_at <= :now
+            ORDER BY next_poll_at LIMIT :most FOR UPDATE SKIP LOCKED
+        ) p
+        WHERE i.is_active AND (i.polls_paused_until IS NULL OR i.polls_paused_until <= :now)
+    )
+    UPDATE payout p SET next_poll_at = :lease FROM due WHERE p.id = due.id
+    RETURNING p.id, p.integration_id, p.submission
+    """
+)

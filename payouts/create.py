@@ -1,0 +1,103 @@
+"""A payout comes into being: the guards, then one row, its first event and what partners are owed for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, select
+
+from connectors import connector_class
+from models.integration import Integration
+from models.organisation import Organisation
+from models.payout import Payout, SubmissionState
+from models.sealed import seal
+from payouts.observe import announce_birth, release_unmatched
+from payouts.polling import next_poll_at
+from payouts.standing import lock, write
+
+
+class Refused(Exception):
+    """The payout may not be created. `code` is for machines, the text tells how to mend it."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayout:
+    """What a caller asks for. `reference` is given only for a payout that the gateway has already."""
+
+    integration: str
+    organisation: str
+    order_key: str
+    amount_minor: int
+    currency: str
+    reference: str | None = None
+    description: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A payout on record, and what its edge enqueues after the commit."""
+
+    id: str
+    deliveries: list[str]
+    released: list[int]
+
+
+def create(session: Session, new: NewPayout, now: datetime) -> Created:
+    """Put a payout on record. Without a reference it is still to be submitted. Raises `Refused`."""
+    integration = _guarded(session, new.integration)
+    organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
+    if organisation is None:
+        raise Refused("unknown_organisation", f"no organisation {new.organisation!r}; `ratchet endpoints add` makes one")
+    payout = Payout(
+        organisation_id=organisation.id,
+        integration_id=integration.id or 0,
+        order_key=new.order_key,
+        gateway_reference=new.reference,
+        amount_minor=new.amount_minor,
+        currency=new.currency,
+        description=new.description,
+        details=seal(dict(new.details)) if new.details else None,
+        submission=SubmissionState.ACCEPTED if new.reference else SubmissionState.UNSENT,
+        created_at=now,
+        advanced_at=now,
+    )
+    # What is still unsent is due at once: should the message be lost, the reconciler submits it.
+    payout.next_poll_at = next_poll_at(payout.status, 0, now)  # type: ignore[arg-type]
+    _insert_once(session, payout)
+    standings = lock(session, [payout.id])
+    deliveries = announce_birth(session, standings[0], now)
+    write(session, standings)
+    return Created(payout.id, deliveries, release_unmatched(session, standings))
+
+
+def _guarded(session: Session, slug: str) -> Integration:
+    integration = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
+    if integration is None:
+        raise Refused("unknown_integration", f"no integration {slug!r}; `ratchet gateways list` shows them")
+    if not integration.is_active:
+        raise Refused("integration_inactive", f"{slug} is disabled; `ratchet gateways enable {slug}`")
+    if not integration.payouts_enabled:
+        raise Refused("payouts_disabled", f"payouts are switched off for {slug}")
+    connector = connector_class(integration.connector)
+    if not connector.SUPPORTS_PAYOUTS:
+        raise Refused("payouts_unsupported", f"{integration.connector} cannot create payouts")
+    if connector.REQUIRES_WEBHOOK_SECRET and not integration.has_webhook_secret:
+        raise Refused("webhook_secret_missing", f"{slug} has no webhook secret, so its outcome could not be verified")
+    return integration
+
+
+def _insert_once(session: Session, payout: Payout) -> None:
+    """Insert, or say which payout has the key: the database's own uniqueness decides between two at once."""
+    session.add(payout)
+    try:
+        with session.begin_nested():
+            session.flush()
+    except IntegrityError:
+        raise Refused("payout_exists", "a payout of this integration has this order key or reference already") from None

@@ -1,0 +1,193 @@
+"""Deliveries: who may be attempted now, what an attempt has done, and when the next one is due.
+
+Only the oldest open delivery of an (endpoint, payout) may be attempted: partners hear about one payout in order, and
+a partner that refuses one payout's event delays that payout alone.
+"""
+
+import random
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from models.outbox import DeliveryState
+from payouts.standing import as_json
+from settings import settings
+
+RETRY_AFTER: Final = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+"""After the n-th failed attempt; the first is at once. Standard Webhooks' schedule, a little over three days."""
+
+MOST_ATTEMPTS: Final = len(RETRY_AFTER) + 1
+JITTER: Final = 0.2
+"""Up to a fifth later, so that a partner that comes back is not met by everything at once."""
+
+LEASE: Final = timedelta(seconds=45)
+"""How long a claimed delivery belongs to its worker. Above the time-out of an attempt and the wait for its turn."""
+
+
+class Outcome(StrEnum):
+    """What one attempt has come to."""
+
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    """An answer other than 2xx; redirects are never followed."""
+    UNREACHABLE = "unreachable"
+    FORBIDDEN = "forbidden"
+    """The address may not be dialled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One delivery that this worker may attempt once, until its lease ends."""
+
+    id: str
+    number: int
+    """Of the attempt, from 1."""
+    endpoint_id: str
+    payout_id: str
+    event_id: str
+    leased_until: datetime
+    payload: str = field(repr=False)
+    url: str = field(repr=False)
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One attempt, over."""
+
+    claimed: Claimed
+    outcome: Outcome
+    started_at: datetime
+    duration_ms: int
+    status_code: int | None = None
+    answer: bytes = field(default=b"", repr=False)
+    error: str | None = None
+
+
+def claim(session: Session, ids: Sequence[str], now: datetime) -> list[Claimed]:
+    """Lease those of these deliveries that are due heads and that nobody else holds."""
+    leased_until = now + LEASE
+    rows = session.connection().execute(_CLAIM, {"ids": list(ids), "now": now, "lease": leased_until})
+    return [
+        Claimed(row.id, row.attempts, row.endpoint_id, row.payout_id, row.event_id, leased_until, row.payload, row.url, row.sealed)
+        for row in rows
+    ]
+
+
+def record(session: Session, finished: Sequence[Finished], now: datetime) -> None:
+    """Log the attempts, and close or reschedule their deliveries."""
+    rows = []
+    for one in finished:
+        state, next_at = _what_next(one, now)
+        rows.append(
+            {
+                "delivery_id": one.claimed.id,
+                "number": one.claimed.number,
+                "started_at": one.started_at,
+                "duration_ms": one.duration_ms,
+                "outcome": one.outcome,
+                "status_code": one.status_code,
+                "answer": b64encode(one.answer).decode() if one.answer else None,
+                "error": one.error,
+                "state": state,
+                "next_attempt_at": next_at,
+            }
+        )
+    session.connection().execute(_RECORD, {"rows": as_json(rows), "now": now})
+
+
+def successors(session: Session, finished: Sequence[Finished], now: datetime) -> list[str]:
+    """Return the deliveries that have just become heads. Ask after the commit of `record`, or one could be missed."""
+    pairs = {(one.claimed.endpoint_id, one.claimed.payout_id) for one in finished}
+    parameters = {"endpoints": [e for e, _ in pairs], "payouts": [p for _, p in pairs], "now": now}
+    return [row[0] for row in session.connection().execute(_SUCCESSORS, parameters)]
+
+
+def retry_after(number: int) -> timedelta | None:
+    """Return the wait after failed attempt `number` (from 1), jittered, or None after the last."""
+    if number >= MOST_ATTEMPTS:
+        return None
+    spread = random.uniform(1.0, 1 + JITTER)  # noqa: S311 (spreads load, guards nothing)
+    return RETRY_AFTER[number - 1] * (spread * settings().retry_scale)
+
+
+def _what_next(one: Finished, now: datetime) -> tuple[DeliveryState, datetime]:
+    if one.outcome is Outcome.DELIVERED:
+        return DeliveryState.DELIVERED, now
+    wait = retry_after(one.claimed.number)
+    return (DeliveryState.DEAD, now) if wait is None else (DeliveryState.OPEN, now + wait)
+
+
+_IS_HEAD: Final = """NOT EXISTS (
+        SELECT FROM delivery older WHERE older.endpoint_id = d.endpoint_id AND older.payout_id = d.payout_id
+            AND older.state = 'open' AND older.sequence < d.sequence
+    )"""
+
+_IS_DUE: Final = "d.state = 'open' AND d.next_attempt_at <= :now AND (d.leased_until IS NULL OR d.leased_until < :now)"
+
+_CLAIM: Final = text(
+    f"""
+    WITH head AS (
+        SELECT d.id FROM delivery d JOIN endpoint p ON p.id = d.endpoint_id AND p.is_enabled
+        WHERE d.id = ANY(:ids) AND {_IS_DUE} AND {_IS_HEAD}
+        FOR UPDATE OF d SKIP LOCKED
+    ), claimed AS (
+        UPDATE delivery d SET leased_until = :lease, attempts = d.attempts + 1 FROM head WHERE d.id = head.id
+        RETURNING d.id, d.attempts, d.endpoint_id, d.payout_id, d.event_id
+    )
+    SELECT c.*, e.payload, p.url, p.sealed
+    FROM claimed c JOIN payout_event e ON e.id = c.event_id JOIN endpoint p ON p.id = c.endpoint_id
+    """  # noqa: S608 (fragments of this file)
+)
+
+_SUCCESSORS: Final = text(
+    f"""
+    SELECT DISTINCT ON (d.endpoint_id, d.payout_id) d.id
+    FROM unnest(CAST(:endpoints AS text[]), CAST(:payouts AS text[])) AS k (e, p)
+    JOIN delivery d ON d.endpoint_id = k.e AND d.payout_id = k.p
+    WHERE {_IS_DUE} AND {_IS_HEAD}
+    ORDER BY d.endpoint_id, d.payout_id, d.sequence
+    """  # noqa: S608
+)
+
+DUE_HEADS: Final = text(
+    f"""
+    SELECT d.id FROM delivery d JOIN endpoint p ON p.id = d.endpoint_id AND p.is_enabled
+    WHERE {_IS_DUE} AND {_IS_HEAD} ORDER BY d.next_attempt_at LIMIT :most
+    """  # noqa: S608
+)
+"""For the sweep: heads that are due and that nobody has attempted."""
+
+_RECORD: Final = text(
+    """
+    WITH f AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f (
+            delivery_id text, number int, started_at timestamptz, duration_ms int, outcome text, status_code int,
+            answer text, error text, state text, next_attempt_at timestamptz
+        )
+    ), logged AS (
+        INSERT INTO attempt (delivery_id, number, started_at, duration_ms, outcome, status_code, answer, error)
+        SELECT delivery_id, number, started_at, duration_ms, outcome, status_code, decode(answer, 'base64'), error FROM f
+    )
+    UPDATE delivery d SET state = f.state, next_attempt_at = f.next_attempt_at, leased_until = NULL,
+        closed_at = CASE WHEN f.state <> 'open' THEN :now END
+    FROM f WHERE d.id = f.delivery_id AND d.state = 'open' AND (f.state = 'delivered' OR d.attempts = f.number)
+    """
+)
+"""A failure of an attempt whose lease ran out says nothing about the attempt that came after it: it is only logged."""

@@ -1,0 +1,35 @@
+"""Integrations with their connectors, ready to use."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sqlmodel import Session, col, select
+
+from connectors import connector_class
+from connectors._base import Account, Connector
+from models.integration import Integration, IntegrationSecrets
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """One integration with its secrets open and its connector configured."""
+
+    id: int
+    slug: str
+    connector: Connector
+    secrets: IntegrationSecrets = field(repr=False)
+    is_active: bool
+
+
+def connect(integration: Integration) -> Connected:
+    """Open one integration. Raises `CannotOpen` or `UnknownConnector`."""
+    secrets = integration.secrets()
+    account = Account(secrets.credentials, integration.base_url, integration.options)
+    connector = connector_class(integration.connector)(account)
+    return Connected(integration.id or 0, integration.slug, connector, secrets, integration.is_active)
+
+
+def connected(session: Session, ids: Iterable[int]) -> dict[int, Connected]:
+    """Open the integrations with these ids. Raises as `connect` does."""
+    rows = session.exec(select(Integration).where(col(Integration.id).in_(set(ids))))
+    return {row.id or 0: connect(row) for row in rows}

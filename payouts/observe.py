@@ -1,0 +1,244 @@
+"""The one door through which a status changes.
+
+A webhook, a poll, the reply to a submission and an operator's decision all come through `observe()`: it locks the
+payouts, records what was said, joins it, and writes the changes, the payout events and what is owed to partners in
+the caller's transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from connectors._base import PayoutUpdate
+from models.ids import new_id
+from models.lifecycle import PayoutStatus, join
+from models.outbox import Announcement, fan_out
+from models.payout import Source, SubmissionState
+from payouts.payload import event_payload
+from payouts.polling import next_poll_at
+from payouts.standing import Standing, as_json, lock_by_keys, write
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One update, and whose word it is."""
+
+    integration_id: int
+    update: PayoutUpdate
+    source: Source
+    inbox_event_id: int | None = None
+
+
+@dataclass(slots=True)
+class Observed:
+    """What a batch of evidence has done, for the edge to act on after its commit."""
+
+    unmatched: list[Evidence] = field(default_factory=list)
+    """Nobody knows the payout (yet)."""
+    deliveries: list[str] = field(default_factory=list)
+    """Ids of new deliveries."""
+    released: list[int] = field(default_factory=list)
+    """Inbox events that waited for a reference which this batch has brought."""
+    advanced: int = 0
+
+
+_NOT_YET_CONFIRMED: Final = frozenset({SubmissionState.UNSENT, SubmissionState.SENDING, SubmissionState.UNKNOWN})
+_UNDONE: Final = frozenset({PayoutStatus.FAILED, PayoutStatus.CANCELED})
+
+
+def observe(session: Session, evidence: Sequence[Evidence], now: datetime) -> Observed:
+    """Take evidence, in the order given. The caller commits, then enqueues what `Observed` names."""
+    batch = _Batch(now)
+    if not evidence:
+        return batch.observed
+    book = _Book(lock_by_keys(session, [_keys(item) for item in evidence]))
+    for item in evidence:
+        standing = book.find(*_keys(item))
+        if standing is None:
+            batch.observed.unmatched.append(item)
+        else:
+            batch.weigh(standing, item, book)
+    batch.write(session)
+    return batch.observed
+
+
+def announce_birth(session: Session, standing: Standing, now: datetime) -> list[str]:
+    """Give a new payout its first event, `payout.pending`, and return the deliveries owed for it."""
+    batch = _Batch(now)
+    batch.announce(standing, None, Source.OPERATOR)
+    batch.write(session)
+    return batch.observed.deliveries
+
+
+def _keys(item: Evidence) -> tuple[int, str | None, str | None]:
+    return item.integration_id, item.update.reference, item.update.order_key
+
+
+class _Book:
+    """The locked payouts, findable the two ways a gateway names them."""
+
+    def __init__(self, standings: Sequence[Standing]) -> None:
+        self._by_reference = {(s.integration_id, s.gateway_reference): s for s in standings if s.gateway_reference}
+        self._by_order_key = {(s.integration_id, s.order_key): s for s in standings}
+
+    def find(self, integration_id: int, reference: str | None, order_key: str | None) -> Standing | None:
+        by_reference = self._by_reference.get((integration_id, reference)) if reference else None
+        return by_reference or (self._by_order_key.get((integration_id, order_key)) if order_key else None)
+
+    def learn(self, standing: Standing, reference: str) -> None:
+        standing.gateway_reference = reference
+        self._by_reference[standing.integration_id, reference] = standing
+
+
+class _Batch:
+    """Everything that one transaction will write, gathered so that each table is written once."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.observed = Observed()
+        self._touched: dict[str, Standing] = {}
+        self._observations: list[dict[str, Any]] = []
+        self._announcements: list[Announcement] = []
+        self._learnt: list[Standing] = []
+
+    def weigh(self, standing: Standing, item: Evidence, book: _Book) -> None:
+        """Join one piece of evidence into its payout."""
+        update = item.update
+        self._touched[standing.id] = standing
+        note = self._contradiction(standing, update)
+        if update.reference and standing.gateway_reference is None:
+            book.learn(standing, update.reference)
+            self._learnt.append(standing)
+        self._confirm(standing, item)
+        effect = self._join(standing, item)
+        if note and not standing.is_disputed:
+            standing.is_disputed, standing.dispute = True, note
+        self._observations.append(
+            {
+                "payout_id": standing.id,
+                "epoch": standing.epoch,
+                "source": item.source,
+                "inbox_event_id": item.inbox_event_id,
+                "said": update.said,
+                "status": update.status,
+                "effect": effect,
+                "occurred_at": update.occurred_at,
+                "note": note,
+            }
+        )
+
+    def announce(self, standing: Standing, previous: PayoutStatus | None, source: Source) -> None:
+        """Number a change and snapshot what partners will read about it."""
+        standing.sequence += 1
+        self._touched[standing.id] = standing
+        self._announcements.append(
+            Announcement(
+                id=new_id("evt"),
+                payout_id=standing.id,
+                organisation_id=standing.organisation_id,
+                sequence=standing.sequence,
+                previous_status=previous,
+                status=standing.status,
+                source=source,
+                occurred_at=standing.occurred_at,
+                payload=event_payload(standing, previous, self.now),
+            )
+        )
+
+    def write(self, session: Session) -> None:
+        """Write it all: observations, payouts, payout events and deliveries."""
+        if self._observations:
+            rows = {"rows": as_json(self._observations), "now": self.now}
+            session.connection().execute(_RECORD, rows)
+        write(session, self._touched.values())
+        self.observed.deliveries = fan_out(session, self._announcements, self.now)
+        self.observed.advanced = len(self._announcements)
+        if self._learnt:
+            self.observed.released = release_unmatched(session, self._learnt)
+
+    def _confirm(self, standing: Standing, item: Evidence) -> None:
+        """Any word of the gateway about a payout proves that it was received."""
+        if item.source is not Source.OPERATOR and standing.submission in (*_NOT_YET_CONFIRMED, "not_received"):
+            standing.submission = SubmissionState.ACCEPTED
+        standing.last_evidence_at = self.now
+        standing.last_evidence_source = item.source
+        if item.source is Source.POLL:
+            standing.polls += 1
+            standing.poll_failures, standing.poll_failure = 0, None
+
+    def _join(self, standing: Standing, item: Evidence) -> str:
+        said = item.update.status
+        if said is None:
+            standing.next_poll_at = self.now
+            return "hint"
+        self._keep_facts(standing, item.update)
+        joined = join(standing.status, said)
+        if joined is standing.status:
+            if item.source is Source.POLL:
+                standing.poll_step += 1
+                standing.next_poll_at = next_poll_at(standing.status, standing.poll_step, self.now)
+            return "stale"
+        previous, standing.status = standing.status, joined
+        standing.advanced_at, standing.occurred_at = self.now, item.update.occurred_at
+        standing.poll_step = 0
+        standing.next_poll_at = next_poll_at(joined, 0, self.now)
+        self.announce(standing, previous, item.source)
+        return "advanced"
+
+    @staticmethod
+    def _keep_facts(standing: Standing, update: PayoutUpdate) -> None:
+        standing.processed_amount_minor = update.processed_amount_minor or standing.processed_amount_minor
+        standing.failure_code = update.failure_code or standing.failure_code
+        standing.failure_message = update.failure_message or standing.failure_message
+        standing.estimated_delivery_at = update.estimated_delivery_at or standing.estimated_delivery_at
+
+    @staticmethod
+    def _contradiction(standing: Standing, update: PayoutUpdate) -> str | None:
+        """Return why a person should look, or None. The status joins all the same."""
+        if update.amount_minor is not None and update.currency is not None:
+            if update.currency != standing.currency:
+                return "currency_differs"
+            if update.amount_minor != standing.amount_minor:
+                return "amount_differs"
+        if update.reference and standing.gateway_reference not in (None, update.reference):
+            return "second_reference"
+        later = standing.occurred_at is None or update.occurred_at is None or update.occurred_at > standing.occurred_at
+        if update.status is PayoutStatus.DELIVERED and standing.status in _UNDONE and later:
+            return "delivered_after_" + standing.status
+        return None
+
+
+def release_unmatched(session: Session, standings: Sequence[Standing]) -> list[int]:
+    """Make inbox events that waited for these payouts new again, and return their ids."""
+    parameters = {
+        "integrations": [s.integration_id for s in standings],
+        "references": [s.gateway_reference for s in standings],
+        "order_keys": [s.order_key for s in standings],
+    }
+    return [row[0] for row in session.connection().execute(_RELEASE, parameters)]
+
+
+_RECORD: Final = text(
+    """
+    INSERT INTO observation
+        (payout_id, epoch, source, inbox_event_id, said, status, effect, occurred_at, recorded_at, note)
+    SELECT payout_id, epoch, source, inbox_event_id, said, status, effect, occurred_at, :now, note
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS o (
+        payout_id text, epoch int, source text, inbox_event_id bigint, said text, status text, effect text,
+        occurred_at timestamptz, note text
+    )
+    """
+)
+
+_RELEASE: Final = text(
+    """
+    UPDATE inbox_event e SET state = 'new', swept_at = NULL, detail = NULL
+    FROM unnest(CAST(:integrations AS int[]), CAST(:references AS text[]), CAST(:order_keys AS text[])) AS k (i, r, o)
+    WHERE e.state = 'unmatched' AND e.integration_id = k.i AND (e.reference = k.r OR e.order_key = k.o)
+    RETURNING e.id
+    """
+)

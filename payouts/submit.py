@@ -1,0 +1,93 @@
+"""Hand a payout over to its gateway, once. A lost answer is an unknown outcome, and unknown is asked about, not retried.
+
+`begin` commits `sending` before the request leaves; a crash afterwards leaves `sending`, which counts as unknown.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from connectors._base import Accepted, Order, OutcomeUnknown, PayoutUpdate, Rejected, Submission
+from models.lifecycle import PayoutStatus
+from models.payout import Payout, Source, SubmissionState
+from models.sealed import unseal
+from payouts.integrations import Connected, connected
+from payouts.observe import Evidence, Observed, observe
+from payouts.polling import next_poll_at
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """A payout that this process, and no other, is about to submit."""
+
+    payout_id: str
+    integration: Connected = field(repr=False)
+    order: Order = field(repr=False)
+
+
+def begin(session: Session, payout_id: str, now: datetime) -> HandOver | None:
+    """Mark an unsent payout as `sending`. None when somebody else has it, or it is not to be sent."""
+    payout = session.exec(select(Payout).where(Payout.id == payout_id).with_for_update(skip_locked=True)).one_or_none()
+    if payout is None or payout.submission != SubmissionState.UNSENT or payout.status != PayoutStatus.PENDING:
+        return None
+    integration = connected(session, [payout.integration_id])[payout.integration_id]
+    payout.submission, payout.submitted_at = SubmissionState.SENDING, now
+    payout.next_poll_at = next_poll_at(PayoutStatus.PENDING, 0, now)
+    order = Order(
+        order_key=payout.order_key,
+        amount_minor=payout.amount_minor,
+        currency=payout.currency,
+        description=payout.description,
+        details=unseal(payout.details) if payout.details else {},
+    )
+    return HandOver(payout.id, integration, order)
+
+
+def conclude(session: Session, hand_over: HandOver, reply: Submission, now: datetime) -> Observed:
+    """Take the gateway's answer as evidence: accepted with what it says, or positively rejected, which is `failed`."""
+    if isinstance(reply, Accepted):
+        update = replace(reply.update, order_key=hand_over.order.order_key)
+    else:
+        update = _rejection(hand_over, reply)
+    observed = observe(session, [Evidence(hand_over.integration.id, update, Source.SUBMISSION)], now)
+    if isinstance(reply, Rejected):
+        _mark(session, hand_over.payout_id, SubmissionState.REJECTED)
+    return observed
+
+
+def conclude_unknown(session: Session, hand_over: HandOver, outcome: OutcomeUnknown, now: datetime) -> None:
+    """The answer was lost: keep what is known and ask soon."""
+    payout = session.exec(select(Payout).where(Payout.id == hand_over.payout_id).with_for_update()).one()
+    if payout.submission == SubmissionState.SENDING:  # a webhook may have been faster
+        payout.submission = SubmissionState.UNKNOWN
+    payout.gateway_reference = payout.gateway_reference or outcome.reference
+    if payout.next_poll_at is not None:
+        payout.next_poll_at = next_poll_at(PayoutStatus(payout.status), 0, now)
+
+
+def conclude_unsent(session: Session, hand_over: HandOver, reason: str, now: datetime) -> None:
+    """It certainly never arrived: it is unsent again, and due again later."""
+    payout = session.exec(select(Payout).where(Payout.id == hand_over.payout_id).with_for_update()).one()
+    if payout.submission == SubmissionState.SENDING:
+        payout.submission = SubmissionState.UNSENT
+        payout.poll_failures += 1
+        payout.poll_failure = reason
+        payout.poll_step += 1
+        payout.next_poll_at = next_poll_at(PayoutStatus(payout.status), payout.poll_step, now)
+
+
+def _mark(session: Session, payout_id: str, state: SubmissionState) -> None:
+    for payout in session.exec(select(Payout).where(col(Payout.id) == payout_id)):
+        payout.submission = state
+
+
+def _rejection(hand_over: HandOver, reply: Rejected) -> PayoutUpdate:
+    return PayoutUpdate(
+        reference=None,
+        order_key=hand_over.order.order_key,
+        status=PayoutStatus.FAILED,
+        said="rejected",
+        failure_code=reply.code,
+        failure_message=reply.message,
+    )

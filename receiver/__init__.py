@@ -1,0 +1,1 @@
+"""Everything that answers HTTP: one door for each kind of user."""

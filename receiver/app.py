@@ -1,0 +1,70 @@
+"""The doors as ASGI apps: `gateways` and `operators`, each a process of its own in the Procfile."""
+
+import gc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receiver import health
+from receiver.directory import Directory
+from receiver.gateways import PREFIX, GatewaysDoor
+from receiver.hints import Hints
+from receiver.inbox_writer import InboxWriter
+from receiver.operators import routes as operators_routes
+from receiver.problems import on_http_exception
+from settings import settings
+from workers.apply import send_apply
+
+
+class FrontDoor:
+    """Gives webhooks to the gateways' door at once and everything else to Starlette.
+
+    Starlette's routing costs a webhook about as much as everything else that is done for it.
+    """
+
+    def __init__(self, door: ASGIApp, rest: ASGIApp) -> None:
+        """`door` gets every path below /webhooks/."""
+        self._door = door
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Dispatch one request or the lifespan."""
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await self._door(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+
+def gateways() -> ASGIApp:
+    """Return the gateways' door."""
+    directory = Directory()
+    hints = Hints(send_apply)
+    writer = InboxWriter(settings().database_url, directory.slug, hints.add)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # what exists now lives as long as the process; scanning it again costs p99
+        yield
+        await writer.close()
+        await hints.close()
+
+    starlette = _starlette([], lifespan)
+    return FrontDoor(GatewaysDoor(directory, writer), starlette)
+
+
+def operators() -> ASGIApp:
+    """Return the operators' door."""
+    return _starlette(operators_routes.ROUTES)
+
+
+def _starlette(routes: Sequence[BaseRoute], lifespan: object = None) -> Starlette:
+    return Starlette(
+        routes=[*health.ROUTES, *routes],
+        lifespan=lifespan,  # type: ignore[arg-type]
+        exception_handlers={HTTPException: on_http_exception},
+    )

@@ -1,0 +1,91 @@
+"""The integrations as the gateways' door knows them: a snapshot in memory, renewed every few seconds."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from sqlmodel import select
+
+from connectors import UnknownConnector, connector_class
+from connectors._base import Account, Connector
+from models.database import transaction
+from models.integration import Integration
+from models.sealed import CannotOpen
+
+FRESH_SECONDS: Final = 3.0
+ASK_AGAIN_SECONDS: Final = 0.5
+"""At most this often for a slug that nobody knows, so that strangers cannot make us query at their pace."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One integration, ready to verify."""
+
+    id: int
+    slug: str
+    connector: Connector
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+
+    @property
+    def can_verify(self) -> bool:
+        """Tell whether a webhook could be proven genuine at all."""
+        return bool(self.webhook_secrets) or not self.connector.REQUIRES_WEBHOOK_SECRET
+
+
+def load() -> dict[str, Listener]:
+    """Read every active integration. One that cannot be opened stays out and is logged; the others go on."""
+    with transaction() as session:
+        rows = session.exec(select(Integration).where(Integration.is_active)).all()
+    listeners = {}
+    for row in rows:
+        try:
+            secrets = row.secrets()
+            connector = connector_class(row.connector)(Account(secrets.credentials, row.base_url, row.options))
+        except (CannotOpen, UnknownConnector) as error:
+            _log.error("integration.unusable", integration=row.slug, error=str(error))
+            continue
+        usable = tuple(secret for secret in secrets.webhook_secrets if secret.strip())
+        listeners[row.slug] = Listener(row.id or 0, row.slug, connector, usable)
+    return listeners
+
+
+class Directory:
+    """Finds integrations by slug without waiting for the database, once it has seen them."""
+
+    def __init__(self, load: Callable[[], Mapping[str, Listener]] = load) -> None:
+        """`load` reads all of them; it may block and may raise."""
+        self._load = load
+        self._listeners: Mapping[str, Listener] = {}
+        self._loaded_at = float("-inf")
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def find(self, slug: str) -> Listener | None:
+        """Return the integration, or None. Raises what `load` raises while nothing was ever loaded."""
+        age = time.monotonic() - self._loaded_at
+        found = self._listeners.get(slug)
+        if found is None and age > ASK_AGAIN_SECONDS:
+            await self._renew()
+            return self._listeners.get(slug)
+        if age > FRESH_SECONDS and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self._renew_quietly())
+        return found
+
+    def slug(self, integration_id: int) -> str:
+        """Return the slug for metrics."""
+        return next((known.slug for known in self._listeners.values() if known.id == integration_id), "gone")
+
+    async def _renew(self) -> None:
+        self._listeners = await asyncio.to_thread(self._load)
+        self._loaded_at = time.monotonic()
+
+    async def _renew_quietly(self) -> None:
+        try:
+            await self._renew()
+        except Exception as error:  # noqa: BLE001 (what we know stays true enough while the database is away)
+            self._loaded_at = time.monotonic() - FRESH_SECONDS + ASK_AGAIN_SECONDS
+            _log.warning("directory.stale", error=type(error).__name__)

@@ -1,0 +1,157 @@
+"""POST /webhooks/{integration}: verify, store, answer. A bare ASGI callable, because this is the hot path.
+
+Nothing is believed and nothing is stored before the signature is verified; 200 is sent only after the commit.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from connectors._base import InvalidSignature, WebhookRequest
+from receiver.directory import Directory, Listener
+from receiver.inbox_writer import Arrival, InboxUnavailable, InboxWriter, IntegrationFloods
+from receiver.problems import Problem
+from telemetry import metrics
+
+PREFIX: Final = "/webhooks/"
+LARGEST_BODY: Final = 256 * 1024
+LONGEST_SLUG: Final = 64
+MOST_HEADERS: Final = 200
+BODY_TIMEOUT_SECONDS: Final = 10.0
+"""For the whole body, so that a trickle of bytes cannot hold a connection for ever."""
+
+_STORED: Final = b'{"status":"stored"}'
+_STORED_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STORED))]
+
+UNKNOWN: Final = Problem(404, "unknown_integration", "No such integration")
+NOT_POST: Final = Problem(405, "method_not_allowed", "Webhooks are POSTed")
+TOO_SLOW: Final = Problem(408, "body_too_slow", "The body did not arrive in time")
+TOO_LARGE: Final = Problem(413, "body_too_large", "The body is larger than 256 KiB")
+TOO_MANY_HEADERS: Final = Problem(431, "too_many_headers", "More than 200 header fields")
+NO_SECRET: Final = Problem(
+    403,
+    "webhook_secret_missing",
+    "This integration has no webhook secret",
+    detail="Nothing can be verified, so nothing is accepted. An operator must add the gateway's webhook secret.",
+)
+FLOODED: Final = Problem(429, "too_many_requests", "Too many webhooks of this integration wait", retry_after=1)
+NOT_STORED: Final = Problem(503, "not_stored", "The webhook could not be stored; send it again", retry_after=5)
+
+_NOT_KEPT: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+
+_log = structlog.get_logger(__name__)
+
+
+class _Refused(Exception):
+    def __init__(self, problem: Problem, reason: str | None = None, slug: str = "unknown") -> None:
+        self.problem = problem
+        self.reason = reason or problem.code
+        self.slug = slug
+
+
+class GatewaysDoor:
+    """The gateways' door as an ASGI app."""
+
+    def __init__(self, directory: Directory, writer: InboxWriter) -> None:
+        """Both live as long as the process."""
+        self._directory = directory
+        self._writer = writer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; any refusal is a problem document, and none is a 500."""
+        try:
+            await self._accept(scope, receive)
+        except _Refused as refusal:
+            metrics.REFUSED.labels(refusal.slug, refusal.reason).inc()
+            await refusal.problem.send(send)
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": _STORED_HEADERS})
+            await send({"type": "http.response.body", "body": _STORED})
+
+    async def _accept(self, scope: Scope, receive: Receive) -> None:
+        listener = await self._listener(scope)
+        if scope["method"] != "POST":
+            raise _Refused(NOT_POST, slug=listener.slug)
+        if not listener.can_verify:
+            _log.warning("webhook.secret_missing", integration=listener.slug)
+            raise _Refused(NO_SECRET, slug=listener.slug)
+        if len(scope["headers"]) > MOST_HEADERS:
+            raise _Refused(TOO_MANY_HEADERS, slug=listener.slug)
+        body = await _whole_body(scope, receive, listener)
+        now = datetime.now(UTC)
+        request = WebhookRequest(scope["headers"], body, "POST", _original_path(scope))
+        _verify(listener, request, now)
+        arrival = Arrival(listener.id, listener.connector.event_key(request), body, _kept(scope["headers"]), now)
+        try:
+            await self._writer.store(arrival)
+        except IntegrationFloods:
+            raise _Refused(FLOODED, slug=listener.slug) from None
+        except InboxUnavailable:
+            raise _Refused(NOT_STORED, slug=listener.slug) from None
+
+    async def _listener(self, scope: Scope) -> Listener:
+        slug = scope["path"][len(PREFIX) :]
+        try:
+            listener = await self._directory.find(slug) if 0 < len(slug) <= LONGEST_SLUG else None
+        except Exception as error:
+            # Nothing was ever loaded: we cannot tell a stranger from a gateway, so we ask both to come again.
+            _log.warning("directory.unavailable", error=type(error).__name__)
+            raise _Refused(NOT_STORED) from None
+        if listener is None:
+            raise _Refused(UNKNOWN)
+        return listener
+
+
+def _verify(listener: Listener, request: WebhookRequest, now: datetime) -> None:
+    try:
+        listener.connector.verify(request, listener.webhook_secrets, now)
+    except InvalidSignature as refusal:
+        _log.info("webhook.refused", integration=listener.slug, reason=refusal.reason)
+        problem = Problem(401, "invalid_signature", "The signature is not valid", detail=refusal.reason)
+        raise _Refused(problem, refusal.reason, listener.slug) from None
+
+
+async def _whole_body(scope: Scope, receive: Receive, listener: Listener) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and (len(value) > 7 or not value.isdigit() or int(value) > LARGEST_BODY):
+            raise _Refused(TOO_LARGE, slug=listener.slug)
+    message = await receive()
+    if not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        return _bounded(body, listener)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            return await _rest_of_body(message, receive, listener)
+    except TimeoutError:
+        raise _Refused(TOO_SLOW, slug=listener.slug) from None
+
+
+async def _rest_of_body(message: dict[str, object] | object, receive: Receive, listener: Listener) -> bytes:
+    body = bytearray()
+    while True:
+        if message["type"] == "http.disconnect":  # type: ignore[index]
+            raise _Refused(TOO_SLOW, "disconnected", listener.slug)
+        body += message.get("body", b"")  # type: ignore[attr-defined]
+        _bounded(body, listener)
+        if not message.get("more_body"):  # type: ignore[attr-defined]
+            return bytes(body)
+        message = await receive()
+
+
+def _bounded(body: "bytes | bytearray", listener: Listener) -> bytes:
+    if len(body) > LARGEST_BODY:
+        raise _Refused(TOO_LARGE, slug=listener.slug)
+    return body  # type: ignore[return-value]
+
+
+def _original_path(scope: Scope) -> str:
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")
+
+
+def _kept(headers: list[tuple[bytes, bytes]]) -> bytes:
+    return b"\n".join(name + b": " + value for name, value in headers if name not in _NOT_KEPT)

@@ -1,0 +1,195 @@
+"""Group commit: many webhooks, one transaction, and nobody is answered before it.
+
+While one batch is being committed the next one gathers. There is no timer: an idle system commits a single webhook
+at once, a busy one commits hundreds together.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import blake2b
+from typing import Final
+
+import asyncpg
+import structlog
+
+from telemetry import metrics
+
+LARGEST_BATCH: Final = 512
+LONGEST_QUEUE: Final = 8_192
+"""Webhooks waiting for a commit, at 256 KiB each at worst."""
+COMMIT_TIMEOUT_SECONDS: Final = 5.0
+CONNECT_TIMEOUT_SECONDS: Final = 3.0
+
+_INSERT: Final = """
+INSERT INTO inbox_event (integration_id, event_key, body, body_digest, headers, received_at)
+SELECT * FROM unnest($1::int[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[])
+ON CONFLICT (integration_id, event_key, body_digest) DO NOTHING
+RETURNING id, integration_id
+"""
+
+_log = structlog.get_logger(__name__)
+
+
+class InboxUnavailable(Exception):
+    """The webhook was not stored: the database is away, or more wait for it than we hold. The gateway sends again."""
+
+
+class IntegrationFloods(InboxUnavailable):
+    """One integration fills half of the queue; it is slowed down so that the others get through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One verified webhook on its way into the inbox."""
+
+    integration_id: int
+    event_key: str
+    body: bytes = field(repr=False)
+    headers: bytes = field(repr=False)
+    received_at: datetime
+
+    @property
+    def digest(self) -> bytes:
+        """Tell two bodies under one event key apart."""
+        return blake2b(self.body, digest_size=16).digest()
+
+
+class InboxWriter:
+    """One connection, one flusher. `store()` returns when the webhook is committed."""
+
+    def __init__(self, database_url: str, slugs: Callable[[int], str], committed: Callable[[list[int]], None]) -> None:
+        """`committed` is told the ids of new rows; `slugs` names integrations for the metrics."""
+        self._database_url = database_url
+        self._slugs = slugs
+        self._committed = committed
+        self._waiting: list[tuple[Arrival, asyncio.Future[None]]] = []
+        self._per_integration: Counter[int] = Counter()
+        self._flusher: asyncio.Task[None] | None = None
+        self._connection: asyncpg.Connection | None = None
+        self._insert: asyncpg.prepared_stmt.PreparedStatement | None = None
+
+    def store(self, arrival: Arrival) -> asyncio.Future[None]:
+        """Return a future that is done once `arrival` is committed, or was known already.
+
+        Raises `InboxUnavailable` or `IntegrationFloods`, at once or from the future.
+        """
+        if len(self._waiting) >= LONGEST_QUEUE:
+            raise InboxUnavailable
+        if self._per_integration[arrival.integration_id] >= LONGEST_QUEUE // 2:
+            raise IntegrationFloods
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((arrival, done))
+        self._per_integration[arrival.integration_id] += 1
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        return done
+
+    async def close(self) -> None:
+        """Commit what waits, then hang up."""
+        if self._flusher:
+            await self._flusher
+        if self._connection:
+            await self._connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+            for arrival, _ in batch:
+                self._per_integration[arrival.integration_id] -= 1
+            try:
+                await self._commit([arrival for arrival, _ in batch])
+            except InboxUnavailable as error:
+                _answer(batch, error)
+            except Exception as error:
+                # The flusher must outlive any surprise: an unanswered webhook is sent again, a dead flusher answers none.
+                _log.exception("inbox.flush_failed")
+                _answer(batch, InboxUnavailable(type(error).__name__))
+            else:
+                _answer(batch, None)
+
+    async def _commit(self, batch: Sequence[Arrival]) -> None:
+        started = time.perf_counter()
+        try:
+            ids = await self._write(batch)
+        except (OSError, TimeoutError, asyncpg.InterfaceError, *_AWAY) as error:
+            await self._hang_up()
+            _log.warning("inbox.database_away", error=type(error).__name__, webhooks=len(batch))
+            raise InboxUnavailable(type(error).__name__) from None
+        except (asyncpg.DataError, asyncpg.PostgresError, ValueError):
+            await self._commit_apart(batch)
+            return
+        metrics.COMMIT.observe(time.perf_counter() - started)
+        if ids:
+            self._committed(ids)
+
+    async def _commit_apart(self, batch: Sequence[Arrival]) -> None:
+        """Keep one row that PostgreSQL will not take from failing its neighbours."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._commit(batch[:middle])
+            await self._commit(batch[middle:])
+            return
+        safe_key = f"blake2b:{batch[0].digest.hex()}"
+        if batch[0].event_key == safe_key:
+            _log.error("inbox.row_refused", integration=self._slugs(batch[0].integration_id))
+            raise InboxUnavailable("row refused")
+        await self._commit([replace(batch[0], event_key=safe_key)])
+
+    async def _write(self, batch: Sequence[Arrival]) -> list[int]:
+        insert = self._insert if self._insert is not None else await self._connect()
+        rows = await insert.fetch(
+            [arrival.integration_id for arrival in batch],
+            [arrival.event_key for arrival in batch],
+            [arrival.body for arrival in batch],
+            [arrival.digest for arrival in batch],
+            [arrival.headers for arrival in batch],
+            [arrival.received_at for arrival in batch],
+            timeout=COMMIT_TIMEOUT_SECONDS,
+        )
+        self._count(batch, Counter(integration_id for _, integration_id in rows))
+        return [row_id for row_id, _ in rows]
+
+    def _count(self, batch: Sequence[Arrival], fresh: Counter[int]) -> None:
+        for integration_id, number in Counter(arrival.integration_id for arrival in batch).items():
+            slug = self._slugs(integration_id)
+            metrics.ACCEPTED.labels(slug).inc(number)
+            if number > fresh[integration_id]:
+                metrics.REPEATED.labels(slug).inc(number - fresh[integration_id])
+
+    async def _connect(self) -> asyncpg.prepared_stmt.PreparedStatement:
+        self._connection = await asyncpg.connect(
+            self._database_url,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            server_settings={"application_name": "ratchet inbox writer"},
+        )
+        self._insert = await self._connection.prepare(_INSERT)
+        return self._insert
+
+    async def _hang_up(self) -> None:
+        if self._connection:
+            self._connection.terminate()
+        self._connection = self._insert = None
+
+
+_AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,  # shutting down, crashed, starting up
+    asyncpg.exceptions.InsufficientResourcesError,  # disk full, too many connections
+    asyncpg.exceptions.UndefinedTableError,  # not migrated yet
+    asyncpg.exceptions.ReadOnlySQLTransactionError,  # a standby before its promotion
+    asyncpg.exceptions.QueryCanceledError,
+)
+
+
+def _answer(batch: Sequence[tuple[Arrival, "asyncio.Future[None]"]], error: Exception | None) -> None:
+    for _, done in batch:
+        if done.done():  # the gateway hung up meanwhile; its webhook counts all the same
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

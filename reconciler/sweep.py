@@ -1,0 +1,76 @@
+"""Queue again what was committed and then forgotten: a lost hint, a flushed Redis, a killed worker."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import text
+
+from models.database import transaction
+from payouts.deliveries import DUE_HEADS
+from telemetry import metrics
+from workers.apply import send_apply
+from workers.deliver import send_deliver
+
+FORGOTTEN_AFTER: Final = timedelta(seconds=2)
+"""Committed work is normally taken up within milliseconds."""
+SWEPT_AGAIN_AFTER: Final = timedelta(seconds=10)
+"""A long queue must not be queued a second time every second."""
+MOST: Final = 5_000
+
+_log = structlog.get_logger(__name__)
+
+
+def sweep_inbox() -> None:
+    """Queue inbox events that are still new some time after they were committed."""
+    now = datetime.now(UTC)
+    parameters = {"now": now, "old": now - FORGOTTEN_AFTER, "swept": now - SWEPT_AGAIN_AFTER, "most": MOST}
+    with transaction() as session:
+        ids = [row[0] for row in session.connection().execute(_FORGOTTEN_EVENTS, parameters)]
+    _report("inbox", len(ids))
+    send_apply(ids)
+
+
+def sweep_outbox() -> None:
+    """Queue deliveries that are due: first attempts whose message was lost, and every retry."""
+    with transaction() as session:
+        parameters = {"now": datetime.now(UTC) - timedelta(seconds=1), "most": MOST}
+        ids = [row[0] for row in session.connection().execute(DUE_HEADS, parameters)]
+    _report("outbox", len(ids))
+    send_deliver(ids)
+
+
+def match_unmatched() -> None:
+    """Make events new again whose payout has come on record in the very moment they were set aside."""
+    with transaction() as session:
+        ids = [row[0] for row in session.connection().execute(_MATCHED_BY_NOW, {"most": MOST})]
+    _report("unmatched", len(ids))
+    send_apply(ids)
+
+
+def _report(kind: str, number: int) -> None:
+    if number:
+        metrics.SWEPT.labels(kind).inc(number)
+        _log.info("sweep.queued_again", kind=kind, number=number)
+
+
+_FORGOTTEN_EVENTS: Final = text(
+    """
+    UPDATE inbox_event e SET swept_at = :now FROM (
+        SELECT id FROM inbox_event
+        WHERE state = 'new' AND received_at < :old AND (swept_at IS NULL OR swept_at < :swept)
+        ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+    ) forgotten WHERE e.id = forgotten.id RETURNING e.id
+    """
+)
+
+_MATCHED_BY_NOW: Final = text(
+    """
+    UPDATE inbox_event e SET state = 'new', detail = NULL FROM (
+        SELECT w.id FROM inbox_event w WHERE w.state = 'unmatched' AND EXISTS (
+            SELECT FROM payout p WHERE p.integration_id = w.integration_id
+                AND (p.gateway_reference = w.reference OR p.order_key = w.order_key)
+        ) LIMIT :most FOR UPDATE OF w SKIP LOCKED
+    ) matched WHERE e.id = matched.id RETURNING e.id
+    """
+)

@@ -1,0 +1,498 @@
+"""The contract that every file in connectors/ keeps. No gateway is named here: dropping a file in adds it to the suite."""
+
+import asyncio
+import json
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import connectors
+from connectors._base import (
+    Accepted,
+    GatewayUnavailable,
+    HttpReply,
+    InvalidSignature,
+    NoReply,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    PayoutUpdate,
+    Reason,
+    Rejected,
+    UnreadableEvent,
+    Verified,
+    WebhookRequest,
+)
+from models.lifecycle import IN_FLIGHT, PayoutStatus
+from models.money import exponent
+from tests.connectors.fakes import ScriptedHttp, a_reply, everything
+from tests.connectors.sample import NOW, connector_of, sample_of
+
+every_gateway = pytest.mark.parametrize("name", connectors.NAMES)
+names = st.sampled_from(connectors.NAMES)
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=10**30, max_value=10**40)
+    | st.floats()
+    | st.text(st.characters())
+    | st.sampled_from(["", "NaN", "-1", "1e999999999", "99999999999999999999", "2026-13-01", "\0", "1_0", "٣"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def reason_of(name: str, request: WebhookRequest, secrets: list[str], **at: Any) -> Reason:
+    """Return why a request is refused; the test fails when it is not."""
+    with pytest.raises(InvalidSignature) as refused:
+        connector_of(name).verify(request, secrets, at.get("now", NOW))
+    return refused.value.reason
+
+
+# --- what a connector is
+
+
+@every_gateway
+def test_a_connector_says_what_it_is(name: str) -> None:
+    connector = connectors.connector_class(name)
+
+    assert connector.name == name
+    assert connector.DOCUMENTATION.startswith("https://")
+    assert connector.BASE_URL.startswith("https://")
+    assert set(connector.SILENCE) == IN_FLIGHT
+    assert all(timedelta() < silence for silence in connector.SILENCE.values())
+    assert timedelta() < connector.VISIBILITY_WINDOW
+    assert all(exponent(currency) >= 0 for currency in connector.CURRENCIES or ())
+    assert set(connector.CREDENTIALS) == set(sample_of(name).account.credentials)
+
+
+@every_gateway
+def test_a_connector_documents_itself_with_a_link(name: str) -> None:
+    module = __import__(f"connectors.{name}", fromlist=[name])
+
+    assert "https://" in module.__doc__
+
+
+# --- signature
+
+
+@every_gateway
+def test_a_good_sample_verifies(name: str) -> None:
+    sample = sample_of(name)
+
+    verified = connector_of(name).verify(sample.request(), [sample.secret], NOW)
+
+    assert verified == Verified(NOW if sample.signs_time else None)
+
+
+@every_gateway
+def test_any_live_secret_verifies_and_blank_ones_are_ignored(name: str) -> None:
+    sample = sample_of(name)
+
+    verified = connector_of(name).verify(sample.request(), ["", "rotated-out", "  ", sample.secret], NOW)
+
+    assert isinstance(verified, Verified)
+
+
+@every_gateway
+@pytest.mark.parametrize("secrets", [[], [""], [" ", "\t\n"]])
+def test_without_a_secret_nothing_verifies_not_even_what_is_signed_with_an_empty_key(
+    name: str, secrets: list[str]
+) -> None:
+    sample = sample_of(name)
+    request = WebhookRequest(headers=sample.sign(sample.body, "", NOW), body=sample.body)
+
+    assert reason_of(name, request, secrets) is Reason.NO_SECRET_CONFIGURED
+
+
+@every_gateway
+def test_another_secret_does_not_verify(name: str) -> None:
+    sample = sample_of(name)
+
+    assert reason_of(name, sample.request(), [f"{sample.secret}x", "another"]) is Reason.SIGNATURE_MISMATCH
+
+
+@every_gateway
+def test_a_missing_header_is_refused(name: str) -> None:
+    sample = sample_of(name)
+    headers = sample.request().headers
+
+    for missing in range(len(headers)):
+        rest = [header for index, header in enumerate(headers) if index != missing]
+        assert reason_of(name, WebhookRequest(rest, sample.body), [sample.secret]) is Reason.MISSING_HEADER
+
+
+@every_gateway
+@pytest.mark.parametrize("bit", [0x01, 0x10, 0x20, 0x80])
+def test_one_flipped_bit_anywhere_in_the_body_is_refused(name: str, bit: int) -> None:
+    sample = sample_of(name)
+    headers = sample.request().headers
+
+    for position in range(len(sample.body)):
+        request = WebhookRequest(headers, flipped(sample.body, position, bit))
+        assert reason_of(name, request, [sample.secret]) is Reason.SIGNATURE_MISMATCH
+
+
+@every_gateway
+@pytest.mark.parametrize("bit", [0x01, 0x10, 0x20, 0x80])
+def test_one_flipped_bit_anywhere_in_a_signature_header_is_refused(name: str, bit: int) -> None:
+    sample = sample_of(name)
+    headers = list(sample.request().headers)
+
+    for index, (header, value) in enumerate(headers):
+        for position in range(len(value)):
+            changed = [*headers[:index], (header, flipped(value, position, bit)), *headers[index + 1 :]]
+            assert reason_of(name, WebhookRequest(changed, sample.body), [sample.secret])
+
+
+@every_gateway
+def test_a_body_with_something_added_or_taken_is_refused(name: str) -> None:
+    sample = sample_of(name)
+    headers = sample.request().headers
+
+    for body in (sample.body + b"\n", b" " + sample.body, sample.body[:-1], b""):
+        assert reason_of(name, WebhookRequest(headers, body), [sample.secret]) is Reason.SIGNATURE_MISMATCH
+
+
+@every_gateway
+def test_a_signed_time_must_be_near_in_both_directions(name: str) -> None:
+    sample = sample_of(name)
+    if not sample.signs_time:
+        pytest.skip("this gateway signs no time")
+    old = sample.request(at=NOW - timedelta(days=1))
+    future = sample.request(at=NOW + timedelta(days=1))
+
+    assert reason_of(name, old, [sample.secret]) is Reason.TIMESTAMP_TOO_OLD
+    assert reason_of(name, future, [sample.secret]) is Reason.TIMESTAMP_IN_FUTURE
+
+
+@given(name=names, body=st.binary(max_size=200), texts=st.lists(st.binary(max_size=200), max_size=4))
+@example(name=connectors.NAMES[0], body=b"", texts=[b"a" * 100_000])
+@example(name=connectors.NAMES[0], body=b"", texts=[b"t=1,s=ab"] * 10_000)
+@example(name=connectors.NAMES[-1], body=b"", texts=[b"\xff\xfe", "é".encode("latin-1")])
+def test_any_bytes_in_a_signature_header_are_an_invalid_signature_and_nothing_else(
+    name: str, body: bytes, texts: list[bytes]
+) -> None:
+    sample = sample_of(name)
+    headers = [(header, text) for header, _ in sample.request().headers for text in texts]
+
+    assert reason_of(name, WebhookRequest(headers, body), [sample.secret]) in Reason
+
+
+@given(name=names, pieces=st.lists(st.sampled_from([b"t=", b"s=", b"sha256=", b",", b"=", b"1", b"ab", b"9" * 5_000])))
+def test_any_arrangement_of_plausible_pieces_is_an_invalid_signature(name: str, pieces: list[bytes]) -> None:
+    sample = sample_of(name)
+    headers = [(header, b"".join(pieces)) for header, _ in sample.request().headers]
+
+    assert reason_of(name, WebhookRequest(headers, sample.body), [sample.secret]) in Reason
+
+
+# --- event key
+
+
+@every_gateway
+def test_a_message_sent_again_has_the_same_event_key(name: str) -> None:
+    sample = sample_of(name)
+    again = sample.request(secret="rotated", at=NOW + timedelta(hours=1))  # noqa: S106 - invented
+
+    key = connector_of(name).event_key(sample.request())
+
+    assert key == connector_of(name).event_key(again)
+    assert not key.startswith("sha256:")
+
+
+@every_gateway
+def test_other_messages_have_other_event_keys(name: str) -> None:
+    sample = sample_of(name)
+    bodies = [sample.body, sample.other_subject, b"", b"[]", b"{}"]
+
+    keys = {connector_of(name).event_key(WebhookRequest([], body)) for body in bodies}
+
+    assert len(keys) == len(bodies)
+
+
+@given(name=names, body=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+@example(name=connectors.NAMES[0], body=b"[" * 100_000)
+@example(name=connectors.NAMES[0], body=b'{"data":' * 100_000)
+def test_any_body_has_a_short_event_key(name: str, body: bytes) -> None:
+    key = connector_of(name).event_key(WebhookRequest([], body))
+
+    assert_storable(key)
+
+
+@given(name=names, choice=st.integers(min_value=0), value=json_values)
+def test_a_body_with_any_value_in_any_place_has_a_short_event_key(name: str, choice: int, value: Any) -> None:
+    body = with_a_leaf_replaced(sample_of(name).body, choice, value)
+
+    key = connector_of(name).event_key(WebhookRequest([], body))
+
+    assert_storable(key)
+
+
+# --- parse
+
+
+@every_gateway
+def test_the_sample_is_read_in_our_words(name: str) -> None:
+    sample = sample_of(name)
+
+    assert connector_of(name).parse(sample.body) == [sample.says]
+
+
+@every_gateway
+def test_every_status_word_maps(name: str) -> None:
+    connector = connector_of(name)
+
+    assert connector.STATUSES
+    for word, status in connector.STATUSES.items():
+        (update,) = connector.parse(sample_of(name).body_saying(word))
+        assert (update.said, update.status) == (word, status)
+
+
+@every_gateway
+def test_an_unknown_status_word_is_for_a_person_and_is_not_quoted(name: str) -> None:
+    body = sample_of(name).body_saying("teleported")
+
+    with pytest.raises(UnreadableEvent, match=r"^(?!.*teleported)"):
+        connector_of(name).parse(body)
+
+
+@every_gateway
+def test_another_subject_says_nothing_about_payouts(name: str) -> None:
+    assert connector_of(name).parse(sample_of(name).other_subject) == []
+
+
+@every_gateway
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"1",
+        b'"text"',
+        b"[1]",
+        b"{}",
+        b"{",
+        b"\xff\xfe{\x00}\x00",
+        b"\xef\xbb\xbf{}",
+        b'{"type":"\xc3("}',
+        b"[" * 200_000,
+        b'{"data":' * 200_000,
+        b'{"a":' + b"9" * 5_000 + b"}",
+    ],
+)
+def test_a_body_that_is_no_message_is_unreadable(name: str, body: bytes) -> None:
+    with pytest.raises(UnreadableEvent):
+        connector_of(name).parse(body)
+
+
+@given(name=names, body=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_read_or_unreadable(name: str, body: bytes) -> None:
+    assert_read_or_unreadable(name, body)
+
+
+@given(name=names, choice=st.integers(min_value=0), value=json_values)
+def test_the_sample_with_any_value_in_any_place_is_read_or_unreadable(name: str, choice: int, value: Any) -> None:
+    assert_read_or_unreadable(name, with_a_leaf_replaced(sample_of(name).body, choice, value))
+
+
+# --- calls
+
+
+@every_gateway
+def test_a_submission_that_the_gateway_takes_is_accepted_under_our_key(name: str) -> None:
+    sample, http = sample_of(name), ScriptedHttp(*sample_of(name).accepted)
+
+    submission = asyncio.run(connector_of(name).submit(sample.order, http))
+
+    assert isinstance(submission, Accepted)
+    assert (submission.update.reference, submission.update.order_key) == (sample.says.reference, sample.order.order_key)
+    assert submission.update.status in IN_FLIGHT
+    assert len(http.sent) == len(sample.accepted)
+
+
+@every_gateway
+def test_a_submission_that_never_left_moved_nothing(name: str) -> None:
+    with pytest.raises(GatewayUnavailable):
+        asyncio.run(connector_of(name).submit(sample_of(name).order, ScriptedHttp(NotSent("refused"))))
+
+
+@every_gateway
+def test_a_lost_answer_to_any_step_of_a_submission_leaves_the_outcome_unknown(name: str) -> None:
+    sample = sample_of(name)
+
+    for step in range(len(sample.accepted)):
+        http = ScriptedHttp(*sample.accepted[:step], NoReply("timeout"))
+        with pytest.raises(OutcomeUnknown):
+            asyncio.run(connector_of(name).submit(sample.order, http))
+        assert len(http.sent) == step + 1
+
+
+@every_gateway
+@pytest.mark.parametrize("status", [302, 408, 409, 500, 502, 503, 504])
+def test_an_unclear_answer_to_a_submission_leaves_the_outcome_unknown(name: str, status: int) -> None:
+    sample = sample_of(name)
+
+    for step in range(len(sample.accepted)):
+        http = ScriptedHttp(*sample.accepted[:step], a_reply(status, {"message": "hm"}))
+        with pytest.raises(OutcomeUnknown):
+            asyncio.run(connector_of(name).submit(sample.order, http))
+
+
+@every_gateway
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"{}", b'{"id":"x"}', b'{"data":[]}', b"[" * 100_000])
+def test_a_yes_that_cannot_be_read_leaves_the_outcome_unknown(name: str, body: bytes) -> None:
+    sample = sample_of(name)
+
+    for step in range(len(sample.accepted)):
+        http = ScriptedHttp(*sample.accepted[:step], HttpReply(201, {}, body))
+        with pytest.raises(OutcomeUnknown):
+            asyncio.run(connector_of(name).submit(sample.order, http))
+
+
+@every_gateway
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"message":7,"title":{},"errors":[3],"field":[]}'])
+def test_a_refused_submission_is_rejected_with_a_code(name: str, status: int, body: bytes) -> None:
+    http = ScriptedHttp(HttpReply(status, {}, body))
+
+    submission = asyncio.run(connector_of(name).submit(sample_of(name).order, http))
+
+    assert submission == Rejected(code=f"http_{status}", message=f"answered {status}")
+
+
+@every_gateway
+def test_too_many_requests_moved_nothing_and_says_when_to_come_back(name: str) -> None:
+    http = ScriptedHttp(a_reply(429, {}, retry_after="30"))
+
+    with pytest.raises(GatewayUnavailable) as unavailable:
+        asyncio.run(connector_of(name).submit(sample_of(name).order, http))
+
+    assert unavailable.value.retry_after == timedelta(seconds=30)
+
+
+@every_gateway
+def test_a_missing_credential_sends_nothing(name: str) -> None:
+    connector = connectors.connector_class(name)(connectors._base.Account())  # noqa: SLF001 - the contract itself
+    http = ScriptedHttp(a_reply(500))
+
+    with pytest.raises(GatewayUnavailable, match="credential"):
+        asyncio.run(connector.submit(sample_of(name).order, http))
+
+    assert http.sent == []
+
+
+@every_gateway
+def test_an_order_without_its_details_is_never_accepted_by_guessing(name: str) -> None:
+    order = sample_of(name).order
+    bare = type(order)(order_key=order.order_key, amount_minor=order.amount_minor, currency=order.currency)
+    http = ScriptedHttp(a_reply(422, {}))
+
+    assert isinstance(asyncio.run(connector_of(name).submit(bare, http)), Rejected)
+
+
+@every_gateway
+def test_a_payout_that_the_gateway_does_not_have_is_not_found(name: str) -> None:
+    found = asyncio.run(connector_of(name).fetch("123", "pay_01JX", ScriptedHttp(a_reply(404, {}))))
+
+    assert found == NotFound()
+
+
+@every_gateway
+@pytest.mark.parametrize("reference", ["123", None])
+@pytest.mark.parametrize(
+    "line",
+    [NotSent("x"), NoReply("x"), a_reply(500), a_reply(302), a_reply(401, {}), HttpReply(200, {}, b"<html>")],
+    ids=repr,
+)
+def test_a_failed_read_teaches_nothing(name: str, reference: str | None, line: HttpReply | Exception) -> None:
+    with pytest.raises(GatewayUnavailable):
+        asyncio.run(connector_of(name).fetch(reference, "pay_01JX", ScriptedHttp(line)))
+
+
+@every_gateway
+def test_a_list_that_is_not_there_never_means_that_a_payout_is_not(name: str) -> None:
+    with pytest.raises(GatewayUnavailable):
+        asyncio.run(connector_of(name).fetch(None, "pay_01JX", ScriptedHttp(a_reply(404, {}))))
+
+
+@every_gateway
+def test_a_failed_list_is_unavailable(name: str) -> None:
+    updates = connector_of(name).list_since(NOW, ScriptedHttp(a_reply(503, {})))
+
+    with pytest.raises(GatewayUnavailable):
+        asyncio.run(everything(updates))
+
+
+@every_gateway
+def test_a_reference_cannot_lead_to_another_path(name: str) -> None:
+    http = ScriptedHttp(a_reply(404, {}))
+
+    asyncio.run(connector_of(name).fetch("../../x?y=#z", "pay_01JX", http))
+
+    assert re.search(r"/\.\.%2F\.\.%2Fx%3Fy%3D%23z(\?[^/]*)?$", http.sent[0].url)
+
+
+@every_gateway
+def test_canceling_is_refused_where_the_gateway_cannot(name: str) -> None:
+    http = ScriptedHttp(a_reply(404, {}))
+
+    answer = asyncio.run(connector_of(name).cancel("123", http))
+
+    assert isinstance(answer, Rejected)
+    assert bool(http.sent) == connectors.connector_class(name).SUPPORTS_CANCEL
+
+
+# --- parts
+
+
+def flipped(text: bytes, position: int, bit: int) -> bytes:
+    return text[:position] + bytes([text[position] ^ bit]) + text[position + 1 :]
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Return every (container, key) of a JSON value."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    return [(value, key) for key in keys] + [place for key in keys for place in places(value[key])]
+
+
+def with_a_leaf_replaced(body: bytes, choice: int, value: Any) -> bytes:
+    message = json.loads(body)
+    found = places(message)
+    container, key = found[choice % len(found)]
+    container[key] = value
+    return json.dumps(message).encode()
+
+
+def assert_storable(text: str | None) -> None:
+    """PostgreSQL takes it, an index holds it."""
+    if text is not None:
+        assert len(text) <= 255
+        assert "\0" not in text
+        text.encode()
+
+
+def assert_read_or_unreadable(name: str, body: bytes) -> None:
+    try:
+        updates = connector_of(name).parse(body)
+    except UnreadableEvent as unreadable:
+        assert len(str(unreadable)) < 100
+        return
+    for update in updates:
+        assert_well_formed(update)
+
+
+def assert_well_formed(update: PayoutUpdate) -> None:
+    assert isinstance(update.status, PayoutStatus | None)
+    for text in (update.reference, update.order_key, update.said, update.failure_code, update.currency):
+        assert_storable(text)
+    for amount in (update.amount_minor, update.processed_amount_minor):
+        assert amount is None or (type(amount) is int and 0 <= amount <= Decimal(10) ** 18)
+    assert update.occurred_at is None or update.occurred_at.utcoffset() == timedelta()

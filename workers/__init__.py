@@ -1,0 +1,1 @@
+"""Dramatiq: the broker, and thin actors that call payouts/."""

@@ -1,0 +1,41 @@
+"""Run one worker process: `python -m workers`. More capacity is more processes, on as many machines as wanted.
+
+Dramatiq's own launcher would add a master process whose death leaves its children running; here the process that is
+started is the process that works.
+"""
+
+import gc
+import signal
+import threading
+from typing import Final
+
+import dramatiq
+
+import workers.apply
+import workers.deliver
+import workers.poll
+import workers.submit  # noqa: F401 (importing an actor's module registers the actor)
+from settings import settings
+from telemetry import logs
+from workers.broker import broker
+
+THREADS: Final = 4
+"""Enough to keep PostgreSQL busy; nothing here waits for partners or gateways."""
+STOP_MS: Final = 8_000
+
+
+def main() -> None:
+    """Work until SIGTERM; what has begun is finished, the rest goes back to the queue."""
+    logs.configure("worker", settings().log_level)
+    told_to_stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    worker = dramatiq.Worker(broker, worker_threads=THREADS)
+    gc.freeze()
+    worker.start()
+    told_to_stop.wait()
+    worker.stop(timeout=STOP_MS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""One thread per worker process that carries deliveries to partners, many at once, over kept connections.
+
+Actors hand deliveries over and return; nobody's thread waits for a slow partner. Every endpoint has a share of the
+requests in flight, so one that hangs holds up only itself. libcurl does the HTTP; this file only feeds it.
+"""
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any, Final
+
+import pycurl
+import structlog
+
+from payouts.deliveries import Claimed, Finished, Outcome
+from workers.addresses import open_vetted_socket
+
+MOST_IN_FLIGHT: Final = 128
+MOST_PER_ENDPOINT: Final = 32
+ATTEMPT_TIMEOUT: Final = timedelta(seconds=15)
+CONNECT_TIMEOUT_MS: Final = 5_000
+LARGEST_ANSWER: Final = 64 * 1024
+"""Read at most; a partner that answers more is cut off, and its status counts."""
+KEPT_OF_ANSWER: Final = 512
+IDLE_SECONDS: Final = 0.5
+IN_REASON: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLERR | select.EPOLLHUP
+
+Headers = Callable[[Claimed, int], list[str]]
+
+_log = structlog.get_logger(__name__)
+
+
+class Courier:
+    """Takes claimed deliveries, attempts each once, and reports the finished ones in batches."""
+
+    def __init__(self, headers: Headers, report: Callable[[list[Finished]], None]) -> None:
+        """`headers` signs one attempt at a unix time; `report` is called on the courier's thread and must not block."""
+        self._headers = headers
+        self._report = report
+        self._given: deque[Claimed] = deque()
+        self._queues: dict[str, deque[Claimed]] = {}
+        self._flying: dict[str, int] = {}
+        self._turn: deque[str] = deque()
+        self._free: list[pycurl.Curl] = []
+        self._in_flight = 0
+        self._wake_read, self._wake_write = os.pipe()
+        self._epoll = select.epoll()
+        self._epoll.register(self._wake_read, select.EPOLLIN)
+        self._timer_at: float | None = None
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+        self._thread.start()
+
+    def take(self, deliveries: Iterable[Claimed]) -> None:
+        """Carry these. Returns at once; callable from any thread."""
+        self._given.extend(deliveries)
+        os.write(self._wake_write, b"!")
+
+    def stop(self, seconds: float) -> None:
+        """Start nothing new, finish what is in flight, at most this long. The rest is swept when its lease ends."""
+        self._stopping = True
+        os.write(self._wake_write, b"!")
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while not (self._stopping and self._in_flight == 0):
+            try:
+                self._turn_once()
+            except Exception:
+                # A dead courier would leave every delivery to its lease for ever.
+                _log.exception("courier.stumbled")
+                time.sleep(IDLE_SECONDS)
+
+    def _turn_once(self) -> None:
+        timeout = IDLE_SECONDS if self._timer_at is None else max(0.0, self._timer_at - time.monotonic())
+        for fd, events in self._epoll.poll(min(timeout, IDLE_SECONDS)):
+            if fd == self._wake_read:
+                os.read(fd, 4096)
+                continue
+            flags = (pycurl.CSELECT_IN if events & IN_REASON else 0) | (
+                pycurl.CSELECT_OUT if events & select.EPOLLOUT else 0
+            )
+            self._multi.socket_action(fd, flags)
+        if self._timer_at is not None and self._timer_at <= time.monotonic():
+            self._timer_at = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._collect()
+        self._sort_given()
+        self._start_what_may_fly()
+
+    def _sort_given(self) -> None:
+        while self._given:
+            delivery = self._given.popleft()
+            queue = self._queues.setdefault(delivery.endpoint_id, deque())
+            if not queue:
+                self._turn.append(delivery.endpoint_id)
+            queue.append(delivery)
+
+    def _start_what_may_fly(self) -> None:
+        """Start attempts, one endpoint after the other, within both limits."""
+        for _ in range(len(self._turn)):
+            endpoint_id = self._turn.popleft()
+            queue = self._queues[endpoint_id]
+            while queue and not self._stopping and self._has_room(endpoint_id):
+                self._start(queue.popleft())
+            if queue:
+                self._turn.append(endpoint_id)
+            else:
+                del self._queues[endpoint_id]
+
+    def _has_room(self, endpoint_id: str) -> bool:
+        return self._in_flight < MOST_IN_FLIGHT and self._flying.get(endpoint_id, 0) < MOST_PER_ENDPOINT
+
+    def _start(self, delivery: Claimed) -> None:
+        now = datetime.now(UTC)
+        if now + ATTEMPT_TIMEOUT > delivery.leased_until:
+            return  # it has waited too long here: whoever sweeps it up attempts it, and we must not as well
+        curl = self._free.pop() if self._free else _new_handle()
+        try:
+            answer = BytesIO()
+            curl.setopt(pycurl.URL, delivery.url)
+            curl.setopt(pycurl.POSTFIELDS, delivery.payload.encode())
+            curl.setopt(pycurl.HTTPHEADER, self._headers(delivery, int(now.timestamp())))
+            curl.setopt(pycurl.WRITEFUNCTION, _bounded(answer))
+            curl.under_way = (delivery, now, time.monotonic(), answer)
+            self._multi.add_handle(curl)
+        except (pycurl.error, ValueError, UnicodeError, RuntimeError) as error:
+            self._report([Finished(delivery, Outcome.UNREACHABLE, now, 0, error=type(error).__name__)])
+            return
+        self._in_flight += 1
+        self._flying[delivery.endpoint_id] = self._flying.get(delivery.endpoint_id, 0) + 1
+
+    def _collect(self) -> None:
+        finished: list[Finished] = []
+        while True:
+            more, succeeded, failed = self._multi.info_read()
+            finished += [self._finish(curl, None) for curl in succeeded]
+            finished += [self._finish(curl, code) for curl, code, _ in failed]
+            if not more:
+                break
+        if finished:
+            self._report(finished)
+
+    def _finish(self, curl: Any, error: int | None) -> Finished:
+        delivery, started_at, started, answer = curl.under_way
+        status = curl.getinfo(pycurl.RESPONSE_CODE) or None
+        self._multi.remove_handle(curl)
+        self._free.append(curl)
+        self._in_flight -= 1
+        flying = self._flying[delivery.endpoint_id] - 1
+        if flying:
+            self._flying[delivery.endpoint_id] = flying
+        else:
+            del self._flying[delivery.endpoint_id]
+        outcome, reason = _judge(status, error)
+        kept = b"" if outcome is Outcome.DELIVERED else answer.getvalue()[:KEPT_OF_ANSWER]
+        duration = int((time.monotonic() - started) * 1000)
+        return Finished(delivery, outcome, started_at, duration, status, kept, reason)
+
+    def _on_socket(self, what: int, fd: int, _multi: object, _data: object) -> None:
+        if what == pycurl.POLL_REMOVE:
+            self._forget(fd)
+            return
+        events = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        try:
+            self._epoll.modify(fd, events)
+        except FileNotFoundError:
+            self._epoll.register(fd, events)
+
+    def _forget(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except OSError:
+            return  # libcurl has closed it already, and closing takes it out of the set
+
+    def _on_timer(self, milliseconds: int) -> None:
+        self._timer_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+
+def _new_handle() -> Any:
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.POST, 1)
+    curl.setopt(pycurl.NOSIGNAL, 1)
+    curl.setopt(pycurl.FOLLOWLOCATION, 0)
+    curl.setopt(pycurl.PROXY, "")
+    curl.setopt(pycurl.PROTOCOLS_STR, "http,https")
+    curl.setopt(pycurl.TIMEOUT_MS, int(ATTEMPT_TIMEOUT.total_seconds() * 1000))
+    curl.setopt(pycurl.CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS)
+    curl.setopt(pycurl.OPENSOCKETFUNCTION, open_vetted_socket)
+    curl.setopt(pycurl.USERAGENT, "Ratchet/0.1")
+    return curl
+
+
+def _bounded(answer: BytesIO) -> Callable[[bytes], int | None]:
+    def write(chunk: bytes) -> int | None:
+        if answer.tell() >= LARGEST_ANSWER:
+            return -1
+        answer.write(chunk)
+        return None
+
+    return write
+
+
+def _judge(status: int | None, error: int | None) -> tuple[Outcome, str | None]:
+    if status is not None and error in (None, pycurl.E_WRITE_ERROR):
+        delivered = 200 <= status < 300  # noqa: PLR2004 (HTTP's own classes)
+        return (Outcome.DELIVERED, None) if delivered else (Outcome.REFUSED, f"answered {status}")
+    if error == pycurl.E_COULDNT_CONNECT:
+        return Outcome.UNREACHABLE, "could not connect"
+    return Outcome.UNREACHABLE, _REASONS.get(error or 0, f"curl {error}")
+
+
+_REASONS: Final = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "unknown host",
+    pycurl.E_OPERATION_TIMEDOUT: "timed out",
+    pycurl.E_SSL_CONNECT_ERROR: "TLS failed",
+    pycurl.E_PEER_FAILED_VERIFICATION: "certificate not trusted",
+    pycurl.E_GOT_NOTHING: "no answer",
+    pycurl.E_RECV_ERROR: "connection lost",
+    pycurl.E_SEND_ERROR: "connection lost",
+}

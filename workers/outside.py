@@ -1,0 +1,49 @@
+"""The event loop on which everything runs that waits for a gateway, so that no actor's thread ever does."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any, Final
+
+import structlog
+
+from connectors._http import AiohttpHttp
+
+MOST_AT_ONCE: Final = 64
+MOST_PER_INTEGRATION: Final = 16
+
+_log = structlog.get_logger(__name__)
+
+
+class Outside:
+    """One loop on one thread, and one HTTP session."""
+
+    def __init__(self) -> None:
+        """Start the loop."""
+        self._loop = asyncio.new_event_loop()
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._shares: dict[int, asyncio.Semaphore] = {}
+        self._under_way = 0
+        threading.Thread(target=self._loop.run_forever, name="outside", daemon=True).start()
+        self.http: Final = AiohttpHttp()
+        asyncio.run_coroutine_threadsafe(self.http.__aenter__(), self._loop).result()
+
+    def start(self, integration_id: int, call: Coroutine[Any, Any, None]) -> None:
+        """Run a call in its turn. Returns at once; what the call raises is logged."""
+        asyncio.run_coroutine_threadsafe(self._in_turn(integration_id, call), self._loop)
+
+    async def _in_turn(self, integration_id: int, call: Coroutine[Any, Any, None]) -> None:
+        share = self._shares.setdefault(integration_id, asyncio.Semaphore(MOST_PER_INTEGRATION))
+        async with share, self._places:
+            try:
+                await call
+            except Exception:
+                # The payout keeps its next poll, so whatever went wrong here is tried again.
+                _log.exception("outside.call_failed")
+
+
+@cache
+def outside() -> Outside:
+    """Return this process's loop, started when first needed."""
+    return Outside()

@@ -1,0 +1,75 @@
+"""Ask gateways about payouts. The answers go through the same door as webhooks."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import dramatiq
+import structlog
+
+from connectors._base import GatewayUnavailable, NotFound
+from models.database import transaction
+from payouts.ask import Answer, Question, learn, questions
+from payouts.observe import Observed
+from telemetry import metrics
+from workers.apply import send_apply
+from workers.broker import QueueAway, broker
+from workers.deliver import send_deliver
+from workers.outside import outside
+
+_log = structlog.get_logger(__name__)
+
+
+@dramatiq.actor(broker=broker, queue_name="poll", max_retries=0)
+def poll(ids: list[str]) -> None:
+    """Ask about these payouts of one integration. Returns before the gateway has answered."""
+    with transaction() as session:
+        asked = questions(session, ids)
+    if asked:
+        outside().start(asked[0].integration.id, _ask(asked))
+
+
+def send_poll(ids: Sequence[str]) -> None:
+    """Queue payouts of one integration. Raises one of `QueueAway` while Redis is away."""
+    poll.send(list(ids))
+
+
+async def _ask(asked: Sequence[Question]) -> None:
+    answers = await asyncio.gather(*[_answer(question) for question in asked])
+    observed = await asyncio.to_thread(_learn, list(zip(asked, answers, strict=True)))
+    await asyncio.to_thread(queue_what_follows, observed)
+
+
+async def _answer(question: Question) -> Answer:
+    connector = question.integration.connector
+    try:
+        return await connector.fetch(question.reference, question.order_key, outside().http)
+    except GatewayUnavailable as unavailable:
+        return unavailable
+    except Exception as error:
+        _log.exception("poll.failed", payout=question.payout_id, integration=question.integration.slug)
+        return GatewayUnavailable(type(error).__name__)
+
+
+def _learn(answers: Sequence[tuple[Question, Answer]]) -> Observed:
+    with transaction() as session:
+        observed = learn(session, answers, datetime.now(UTC))
+    for _, answer in answers:
+        metrics.POLLS.labels(_outcome(answer)).inc()
+    _log.info("payout.polled", payouts=len(answers), advanced=observed.advanced)
+    return observed
+
+
+def _outcome(answer: Answer) -> str:
+    if isinstance(answer, GatewayUnavailable):
+        return "unavailable"
+    return "not_found" if isinstance(answer, NotFound) else "answered"
+
+
+def queue_what_follows(observed: Observed) -> None:
+    """Queue the deliveries and the inbox events that evidence has brought about."""
+    try:
+        send_deliver(observed.deliveries)
+        send_apply(observed.released)
+    except QueueAway as error:
+        _log.warning("queue.away", error=type(error).__name__, deliveries=len(observed.deliveries))

@@ -1,0 +1,63 @@
+"""Hand payouts over to their gateways."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import dramatiq
+import structlog
+
+from connectors._base import GatewayUnavailable, OutcomeUnknown, Submission
+from models.database import transaction
+from payouts.observe import Observed
+from payouts.submit import HandOver, begin, conclude, conclude_unknown, conclude_unsent
+from workers.broker import broker
+from workers.outside import outside
+from workers.poll import queue_what_follows
+
+_log = structlog.get_logger(__name__)
+
+
+@dramatiq.actor(broker=broker, queue_name="submit", max_retries=0)
+def submit(payout_id: str) -> None:
+    """Submit one payout. `sending` is committed here, before the request leaves."""
+    with transaction() as session:
+        hand_over = begin(session, payout_id, datetime.now(UTC))
+    if hand_over:
+        outside().start(hand_over.integration.id, _submit(hand_over))
+
+
+def send_submit(payout_id: str) -> None:
+    """Queue one unsent payout. Raises one of `QueueAway` while Redis is away."""
+    submit.send(payout_id)
+
+
+async def _submit(hand_over: HandOver) -> None:
+    try:
+        reply = await hand_over.integration.connector.submit(hand_over.order, outside().http)
+    except OutcomeUnknown as outcome:
+        _log.warning("payout.outcome_unknown", payout=hand_over.payout_id, detail=str(outcome))
+        await asyncio.to_thread(_unknown, hand_over, outcome)
+    except GatewayUnavailable as unavailable:
+        _log.warning("payout.not_sent", payout=hand_over.payout_id, detail=str(unavailable))
+        await asyncio.to_thread(_unsent, hand_over, str(unavailable))
+    except Exception as error:
+        _log.exception("payout.submission_stumbled", payout=hand_over.payout_id)
+        await asyncio.to_thread(_unknown, hand_over, OutcomeUnknown(type(error).__name__))
+    else:
+        observed = await asyncio.to_thread(_conclude, hand_over, reply)
+        await asyncio.to_thread(queue_what_follows, observed)
+
+
+def _conclude(hand_over: HandOver, reply: Submission) -> Observed:
+    with transaction() as session:
+        return conclude(session, hand_over, reply, datetime.now(UTC))
+
+
+def _unknown(hand_over: HandOver, outcome: OutcomeUnknown) -> None:
+    with transaction() as session:
+        conclude_unknown(session, hand_over, outcome, datetime.now(UTC))
+
+
+def _unsent(hand_over: HandOver, reason: str) -> None:
+    with transaction() as session:
+        conclude_unsent(session, hand_over, f"unavailable: {reason}"[:120], datetime.now(UTC))
