@@ -15,8 +15,13 @@ CONNECT_SECONDS: Final = 10.0
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 
-_NEVER_LEFT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-"""Refused, unresolvable, TLS failed, no connection in time: all before the first byte of the request."""
+_NEVER_LEFT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+"""Refused, unresolvable, TLS failed, no connection in time, no such URL: all before the first byte of the request."""
 
 
 class AiohttpHttp:
@@ -29,14 +34,14 @@ class AiohttpHttp:
     async def __aenter__(self) -> Self:
         """Open the session."""
         self._session = aiohttp.ClientSession(
-            # No connection is used twice: aiohttp sends PUT and DELETE again, silently, when a kept connection
-            # turns out dead, and a POST on one would leave its outcome unknown for no reason.
+            # No connection is used twice: a POST on a kept one that turns out dead would leave its outcome unknown.
             connector=aiohttp.TCPConnector(force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=self._timeout_seconds, connect=min(CONNECT_SECONDS, self._timeout_seconds)
             ),
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "ratchet"},
+            middlewares=(_once,),
             trust_env=False,
         )
         return self
@@ -68,6 +73,19 @@ class AiohttpHttp:
             raise NotSent(f"not sent: {type(error).__name__}") from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise NoReply(f"no reply: {type(error).__name__}") from None
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send one request once. Left to itself, aiohttp sends PUT and DELETE again when the connection dies under them.
+
+    It recognises such a death by the kind of error, so the error is changed into ours before it gets there.
+    """
+    try:
+        return await handler(request)
+    except _NEVER_LEFT:
+        raise
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise NoReply(f"no reply: {type(error).__name__}") from None
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:

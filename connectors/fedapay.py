@@ -191,7 +191,7 @@ class FedaPay(Connector):
         return await self._start(reference, order, http)
 
     async def _start(self, reference: str, order: Order, http: Http) -> Submission:
-        item: dict[str, Any] = {"id": int(reference) if reference.isdigit() else reference}
+        item: dict[str, Any] = {"id": int(reference) if reference.isdecimal() else reference}
         item |= {name: order.details[name] for name in ("scheduled_at", "phone_number") if name in order.details}
         try:
             reply = await self._move(http, "PUT", "/payouts/start", {"payouts": [item]})

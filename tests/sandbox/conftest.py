@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """A sandbox in which everything goes well and fast, until a test asks for more."""
 
 from collections.abc import Iterator
@@ -14,8 +13,16 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-@pytest.fixture
-def stand(receiver: Receiver) -> Iterator[Stand]:
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Stand]:
     with a_sandbox() as stand:
-        configure(stand, receiver.url)
         yield stand
+
+
+@pytest.fixture
+def stand(running_sandbox: Stand, receiver: Receiver) -> Stand:
+    """Every test begins anew; its receiver is its own, so that no straggler of another test reaches it."""
+    assert running_sandbox.control("POST", "/reset").status_code == 204
+    running_sandbox.clock.ahead_seconds = 0.0
+    configure(running_sandbox, receiver.url)
+    return running_sandbox

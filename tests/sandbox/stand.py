@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """A running sandbox and a receiver of its webhooks, both in threads, and the words to talk to them."""
 
 import contextlib

@@ -1,8 +1,8 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """PayCore: JSON:API in PHP's hand, a unique reference_id, nothing but 200 is success."""
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import requests
@@ -57,7 +57,7 @@ def test_a_wrong_key_is_401_and_an_unknown_invoice_404(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"amount": "12.50"}, {"amount": -1}, {"currency": None}, {"reference_id": ""}])
-def test_a_wrong_attribute_is_422_with_a_pointer(stand: Stand, wrong: dict[str, object]) -> None:
+def test_a_wrong_attribute_is_422_with_a_pointer(stand: Stand, wrong: dict[str, Any]) -> None:
     answer = stand.create("paycore", "pay_1:1", **wrong)
 
     pointer = answer.json()["errors"][0]["source"]["pointer"]

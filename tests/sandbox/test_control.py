@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """The control API: closed to strangers, strict about wishes, honest about the rest."""
 
 import asyncio
@@ -79,7 +78,11 @@ def test_a_peer_that_is_not_loopback_is_refused(peer: str) -> None:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     scope = {"type": "http", "method": "GET", "path": "/_sandbox/truth", "headers": [], "query_string": b""}
-    asyncio.run(create_app(7)({**scope, "client": (peer, 1)}, receive, send))
+
+    async def ask() -> None:
+        await create_app(7)({**scope, "client": (peer, 1)}, receive, send)
+
+    asyncio.run(ask())
 
     assert sent[0]["status"] == 403
 

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """Delivery and its bad habits: what is sent, how often, in which order, and by whom."""
 
 import base64
@@ -11,7 +10,7 @@ import pytest
 from sandbox.fedapay import FedaPay
 from sandbox.mollie import Mollie
 from sandbox.paycore import PayCore
-from tests.sandbox.stand import KEYS, SECRETS, Received, Receiver, Stand
+from tests.sandbox.stand import KEYS, SECRETS, Received, Receiver, Stand, wait_until
 
 MADE = {"mollie": 3, "fedapay": 7, "paycore": 4}
 
@@ -183,8 +182,7 @@ def test_a_receiver_that_is_down_gets_the_webhook_when_it_is_back(stand: Stand, 
     stand.control("PUT", "/gateways/mollie", {"webhook_url": down})
     stand.pay("mollie", "pay_1:1", "#fate=canceled")
 
-    while stand.webhooks()["failed_tries"] < 2:
-        pass
+    wait_until(lambda: stand.webhooks()["failed_tries"] >= 2)
     stand.control("PUT", "/gateways/mollie", {"webhook_url": f"{receiver.url}/mollie"})
     stand.wait_until_idle()
 

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """FedaPay: two steps, two shapes of body, two events per change."""
 
 import json
@@ -129,7 +128,7 @@ def test_only_a_payout_that_was_not_started_can_be_deleted(stand: Stand) -> None
 
 
 @pytest.mark.parametrize("wrong", [{"amount": 12.5}, {"amount": "2000"}, {"amount": 0}, {"currency": "XOF"}])
-def test_a_wrong_field_is_422_with_its_name(stand: Stand, wrong: dict[str, object]) -> None:
+def test_a_wrong_field_is_422_with_its_name(stand: Stand, wrong: dict[str, Any]) -> None:
     answer = stand.create("fedapay", "pay_1:1", **wrong)
 
     assert (answer.status_code, list(answer.json()["errors"])) == (422, list(wrong))

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """The sandbox as a process of its own, and on its own."""
 
 import ast

@@ -1,8 +1,8 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """Mollie: HAL, replay by Idempotency-Key, a list with strangers in it, one event per change."""
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_a_wrong_key_and_an_unknown_payout_are_hal_errors(stand: Stand) -> None:
         ({"description": "x" * 256}, "description"),
     ],
 )
-def test_a_wrong_field_is_422_with_its_name(stand: Stand, wrong: dict[str, object], field: str) -> None:
+def test_a_wrong_field_is_422_with_its_name(stand: Stand, wrong: dict[str, Any], field: str) -> None:
     answer = stand.create("mollie", "pay_1:1", **wrong)
 
     assert (answer.status_code, answer.json()["field"]) == (422, field)

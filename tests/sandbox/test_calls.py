@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """Misbehaving API calls: carried out without an answer, refused without being carried out, late."""
 
 import pytest

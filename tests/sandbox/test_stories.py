@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - not a package: as one it would be called `sandbox` and hide the sandbox it tests
 """Fates: drawn by seed and order key, steered by words, concluded as a person would."""
 
 from collections import Counter

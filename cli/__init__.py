@@ -1,0 +1,66 @@
+"""`ratchet …`: everything an operator does from a terminal. Each command says what went wrong and how to mend it."""
+
+import sys
+
+import click
+import psycopg
+import redis
+from cryptography.fernet import InvalidToken
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+import settings
+from cli import demo, doctor, endpoints, gateways, operators, payouts, serve, stuck
+from embedded.binaries import NoServerProgram
+from embedded.house import join_running
+from embedded.processes import DidNotStart
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="ratchet")
+def ratchet() -> None:
+    """Payout webhooks in, verified; payout status forward, never back; partner webhooks out, signed."""
+    join_running(settings.home())
+
+
+for command in (
+    serve.up,
+    demo.demo,
+    serve.migrate,
+    gateways.gateways,
+    payouts.payouts,
+    endpoints.endpoints,
+    operators.operators,
+    stuck.stuck,
+    doctor.doctor,
+):
+    ratchet.add_command(command)
+
+
+def main() -> None:
+    """Run a command; turn what commonly goes wrong into one line and a way out."""
+    try:
+        ratchet()
+    except settings.InvalidSettings as error:
+        _give_up(str(error))
+    except (NoServerProgram, DidNotStart) as error:
+        _give_up(str(error))
+    except ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.UndefinedTable):
+            raise
+        _give_up("the database has no tables yet: run `ratchet migrate`")
+    except (OperationalError, psycopg.OperationalError) as error:
+        _give_up(f"PostgreSQL does not answer ({_first_line(error)}): is `ratchet up` running, is DATABASE_URL right?")
+    except redis.RedisError as error:
+        _give_up(f"Redis does not answer ({type(error).__name__}): is `ratchet up` running, is REDIS_URL right?")
+    except InvalidToken:
+        _give_up("a stored secret cannot be opened: RATCHET_SECRET_KEYS must still hold the key it was sealed with")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(getattr(error, "orig", error)).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _give_up(message: str) -> None:
+    click.echo(f"ratchet: {message}", err=True)
+    sys.exit(1)

@@ -1,0 +1,47 @@
+"""How commands print: a rich table for people, one JSON document for scripts."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+
+
+def rows(title: str, columns: Sequence[str], values: Sequence[Sequence[Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows. Text is printed as it is, never as markup."""
+    if as_json:
+        document([dict(zip(columns, row, strict=True)) for row in values])
+        return
+    if not values:
+        click.echo(empty)
+        return
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in values:
+        table.add_row(*[Text(cell(value)) for value in row])
+    Console().print(table)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, default=cell, ensure_ascii=False))
+
+
+def cell(value: Any) -> str:
+    """Return a value as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return str(value)

@@ -1,0 +1,151 @@
+"""`ratchet gateways add|list|disable|enable`."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from sqlmodel import Session, select
+
+from cli._print import json_option, rows
+from connectors import NAMES, connector_class
+from models.database import transaction
+from models.integration import Integration, IntegrationSecrets
+
+SLUG = r"[a-z0-9][a-z0-9-]{0,62}"
+
+
+@click.group()
+def gateways() -> None:
+    """Configure accounts at gateways."""
+
+
+@gateways.command()
+@click.argument("connector", type=click.Choice(NAMES))
+@click.argument("slug")
+@click.option("--webhook-secret", "secrets", multiple=True, help="What the gateway signs with. Several while rotating.")
+@click.option("--no-webhook-secret", "poll_only", is_flag=True, help="Refuse all its webhooks and rely on polling.")
+@click.option("--credential", "credentials", multiple=True, metavar="NAME=VALUE", help="For calls to the gateway.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Override an assumption of the connector.")
+@click.option("--base-url", help="Where its API is, if not where the connector thinks.")
+def add(
+    connector: str,
+    slug: str,
+    secrets: tuple[str, ...],
+    *,
+    poll_only: bool,
+    credentials: tuple[str, ...],
+    options: tuple[str, ...],
+    base_url: str | None,
+) -> None:
+    """Add an integration: an account at CONNECTOR, known as SLUG. Its webhook URL ends in /webhooks/SLUG."""
+    _check_slug(slug)
+    _check_secrets(connector, secrets, poll_only=poll_only)
+    now = datetime.now(UTC)
+    integration = Integration(
+        slug=slug,
+        connector=connector,
+        base_url=_checked_url(base_url),
+        options=_options(connector, options),
+        sealed=b"",
+        has_webhook_secret=False,
+        created_at=now,
+        updated_at=now,
+    )
+    integration.keep(IntegrationSecrets(secrets, _pairs(credentials, "--credential")))
+    with transaction() as session:
+        if session.exec(select(Integration).where(Integration.slug == slug)).first():
+            raise click.ClickException(f"there is an integration {slug!r} already; choose another slug")
+        session.add(integration)
+    missing = set(connector_class(connector).CREDENTIALS) - set(_pairs(credentials, "--credential"))
+    click.echo(f"{slug} added; the gateway's webhooks go to …/webhooks/{slug}")
+    if missing:
+        click.echo(f"it cannot be polled yet: no --credential {', '.join(sorted(missing))}", err=True)
+    if poll_only:
+        click.echo("it has no webhook secret: its webhooks get 403, and it creates no payouts", err=True)
+
+
+@gateways.command("list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """Show every integration; secrets are never shown."""
+    with transaction() as session:
+        found = session.exec(select(Integration).order_by(Integration.slug)).all()
+    columns = ("slug", "connector", "is_active", "has_webhook_secret", "payouts_enabled", "base_url", "created_at")
+    values = [[getattr(integration, column) for column in columns] for integration in found]
+    rows("integrations", columns, values, as_json=as_json, empty="no integrations yet: `ratchet gateways add`")
+
+
+@gateways.command()
+@click.argument("slug")
+def disable(slug: str) -> None:
+    """Refuse SLUG's webhooks, ask it nothing and create nothing there, within seconds. `enable` undoes it."""
+    _switch(slug, is_active=False)
+    click.echo(f"{slug} is disabled; payouts in flight there will show up as stuck, with reason integration_inactive")
+
+
+@gateways.command()
+@click.argument("slug")
+def enable(slug: str) -> None:
+    """Undo `disable`."""
+    _switch(slug, is_active=True)
+    click.echo(f"{slug} is enabled")
+
+
+def _switch(slug: str, *, is_active: bool) -> None:
+    with transaction() as session:
+        integration = one(session, slug)
+        integration.is_active = is_active
+        integration.updated_at = datetime.now(UTC)
+
+
+def one(session: Session, slug: str) -> Integration:
+    """Return the integration, or say which ones there are."""
+    found = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
+    if found is None:
+        known = ", ".join(session.exec(select(Integration.slug).order_by(Integration.slug))) or "none yet"
+        raise click.ClickException(f"no integration {slug!r}; there are: {known}")
+    return found
+
+
+def _check_slug(slug: str) -> None:
+    import re
+
+    if not re.fullmatch(SLUG, slug):
+        raise click.BadParameter("lower-case letters, digits and dashes, at most 63", param_hint="SLUG")
+
+
+def _check_secrets(connector: str, secrets: tuple[str, ...], *, poll_only: bool) -> None:
+    if any(not secret.strip() for secret in secrets):
+        raise click.BadParameter("an empty secret would let anybody sign", param_hint="--webhook-secret")
+    if poll_only and secrets:
+        raise click.UsageError("--webhook-secret and --no-webhook-secret contradict each other")
+    if not secrets and not poll_only and connector_class(connector).REQUIRES_WEBHOOK_SECRET:
+        raise click.UsageError("--webhook-secret is missing; nothing could be verified (or say --no-webhook-secret)")
+
+
+def _checked_url(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("https://", "http://")):
+        raise click.BadParameter("must start with https:// (or http:// for a sandbox)", param_hint="--base-url")
+    return url
+
+
+def _options(connector: str, options: tuple[str, ...]) -> dict[str, Any]:
+    """Parse `--option`: the connector's own assumptions, each in the type of its default."""
+    defaults = connector_class(connector).OPTIONS
+    values: dict[str, Any] = {}
+    for name, text in _pairs(options, "--option").items():
+        if name not in defaults:
+            raise click.BadParameter(f"{connector} has no option {name}; it has: {', '.join(defaults) or 'none'}")
+        default = defaults[name]
+        values[name] = text.lower() in {"1", "true", "yes"} if isinstance(default, bool) else type(default)(text)
+    return values
+
+
+def _pairs(items: tuple[str, ...], hint: str) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not (name and equals and value.strip()):
+            raise click.BadParameter("write NAME=VALUE, neither of them empty", param_hint=hint)
+        pairs[name] = value
+    return pairs

@@ -1,0 +1,112 @@
+"""`ratchet up` and `ratchet migrate`."""
+
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from typing import Final
+
+import click
+
+import settings
+from embedded.crew import Crew
+from embedded.house import House
+from embedded.processes import DidNotStart, tail
+
+READY_SECONDS: Final = 30.0
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to this version's schema. Safe to run twice, and while the service runs."""
+    from models import schema
+
+    before = schema.present()
+    schema.migrate()
+    click.echo(f"schema: {before or 'empty'} → {schema.present()}")
+
+
+@click.command()
+@click.option("--for", "seconds", type=float, default=None, help="Stop by itself after so many seconds.")
+def up(seconds: float | None) -> None:
+    """Run the service: embedded servers unless DATABASE_URL / REDIS_URL are set, and every process of the Procfile.
+
+    Data are kept in .ratchet/ (RATCHET_HOME). Ctrl-C stops everything that was started here and nothing else.
+    """
+    told_to_stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    with House(settings.home()) as house:
+        if settings.given("RATCHET_SECURE_COOKIES") is None:
+            house.environment["RATCHET_SECURE_COOKIES"] = "0"  # the operators' door is plain http on loopback here
+        from models import schema
+
+        schema.migrate()
+        _make_operator(house)
+        crew = Crew(house.environment, house.folder / "logs")
+        crew.start()
+        try:
+            wait_ready(crew)
+            _greet(house)
+            _watch(crew, told_to_stop, seconds)
+        finally:
+            crew.stop()
+
+
+def wait_ready(crew: Crew) -> None:
+    """Wait until both doors are ready. Raises `DidNotStart` with the end of the log that tells why."""
+    known = settings.settings()
+    deadline = time.monotonic() + READY_SECONDS
+    for name, port in (("receiver", known.receiver_port), ("operators", known.operators_port)):
+        while not _is_ready(port):
+            gone = crew.ended()
+            if gone or time.monotonic() > deadline:
+                culprit = next(iter(gone), name)
+                raise DidNotStart(f"{culprit} did not get ready; its log ends:\n{tail(crew.log(culprit))}")
+            time.sleep(0.05)
+
+
+def _is_ready(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200  # noqa: PLR2004
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _make_operator(house: House) -> None:
+    from sqlmodel import select
+
+    from models.database import transaction
+    from models.organisation import Operator
+    from models.passwords import add_operator
+
+    with transaction() as session:
+        if session.exec(select(Operator)).first() is None:
+            password, _ = house.operator_password()
+            add_operator(session, "operator", password, datetime.now(UTC))
+
+
+def _greet(house: House) -> None:
+    known = settings.settings()
+    _, password_file = house.operator_password()
+    click.echo(
+        f"Ratchet is up.\n"
+        f"  gateways POST to     http://{known.bind}:{known.receiver_port}/webhooks/<integration>\n"
+        f"  stuck-payout report  http://{known.bind}:{known.operators_port}/ops/stuck\n"
+        f"                       sign in as operator; the password stands in {password_file}\n"
+        f"  health               http://{known.bind}:{known.receiver_port}/readyz and /metrics\n"
+        f"  logs and data        {house.folder}\n"
+        f"In another terminal: .venv/bin/ratchet gateways add --help. Ctrl-C stops everything started here."
+    )
+
+
+def _watch(crew: Crew, told_to_stop: threading.Event, seconds: float | None) -> None:
+    deadline = time.monotonic() + seconds if seconds is not None else float("inf")
+    while not told_to_stop.wait(0.2) and time.monotonic() < deadline:
+        for name, code in crew.ended().items():
+            raise DidNotStart(f"{name} ended with {code}; everything is stopped. Its log ends:\n{tail(crew.log(name))}")

@@ -1,0 +1,329 @@
+"""A whole installation on a stage: servers, every process, the sandbox gateways, a partner. For the demo and for chaos.
+
+What is true is asked of the sandbox and of the partner, never of ourselves: they share no code with the rest.
+"""
+
+import json
+import random
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from sqlalchemy import text
+
+import settings
+from cli.serve import wait_ready
+from embedded import processes
+from embedded.crew import Crew
+from embedded.house import House
+
+SHORTENED: Final = {
+    "RATCHET_POLL_UNIT_SECONDS": "0.3",
+    "RATCHET_POLLS_PER_SECOND": "60",
+    "RATCHET_RETRY_SCALE": "0.1",
+    "RATCHET_PRIVATE_ENDPOINTS": "1",
+    "RATCHET_SECURE_COOKIES": "0",
+}
+"""What takes minutes and days in use takes seconds on a stage."""
+
+CREDENTIALS: Final = {
+    "mollie": {"api_key": "test_stage0000000000000000000000"},
+    "fedapay": {"secret_key": "sk_sandbox_stage"},
+    "paycore": {"account_id": "coma_stage", "api_key": "sk_test_stage"},
+}
+BASE_PATHS: Final = {"mollie": "/mollie", "fedapay": "/fedapay/v1", "paycore": "/paycore/api"}
+MONEY: Final = {"mollie": ("EUR", 100), "fedapay": ("XOF", 1), "paycore": ("USD", 100)}
+"""Currency, and minor units per major one."""
+DETAILS: Final[dict[str, dict[str, Any]]] = {
+    "mollie": {"balanceId": "bal_stage"},
+    "fedapay": {
+        "mode": "mtn",
+        "customer": {
+            "firstname": "Ada",
+            "lastname": "Stage",
+            "email": "ada@example.test",
+            "phone_number": {"number": "66000001", "country": "BJ"},
+        },
+    },
+    "paycore": {"service": "payment_card_usd", "fields": {"account": "12345"}},
+}
+
+MISBEHAVIOUR: Final = {
+    "speed": 1.0,
+    "drop": 0.05,
+    "repeat": 0.1,
+    "shuffle": 0.15,
+    "forge": 0.05,
+    "timeout_after_accept": 0.03,
+}
+PARTNER_REFUSES: Final = 0.05
+
+
+@dataclass(slots=True)
+class Verdict:
+    """How things stand, by the sandbox's, the partner's and the database's word."""
+
+    stats: dict[str, Any] = field(default_factory=dict)
+    score: dict[str, Any] = field(default_factory=dict)
+    by_status: dict[str, int] = field(default_factory=dict)
+    events: int = 0
+    inbox: dict[str, int] = field(default_factory=dict)
+    deliveries: dict[str, int] = field(default_factory=dict)
+    polled: int = 0
+    payouts_over: int = 0
+    disagreements: list[str] = field(default_factory=list)
+    submitted_twice: int = 0
+    partner_disagreements: int = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether nothing more is expected to happen."""
+        return (
+            bool(self.stats.get("is_idle"))
+            and not self.disagreements
+            and not self.inbox.get("new")
+            and not self.deliveries.get("open")
+            and self.score.get("events") == self.events
+        )
+
+
+class Stage:
+    """`with Stage(folder, seed) as stage:` brings all of it up and takes all of it down."""
+
+    def __init__(self, folder: Path, seed: int, *, reconcilers: int = 1) -> None:
+        """Keep data and logs in `folder`."""
+        self.folder = folder
+        self.seed = seed
+        self._reconcilers = reconcilers
+        ports = _free_ports(4)
+        self.ports = dict(zip(("receiver", "operators", "sandbox", "partner"), ports, strict=True))
+        self._others: list[Any] = []
+        self.integrations: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        """Start servers, processes, sandbox and partner, and introduce them to each other."""
+        self.house = House(self.folder, durable=True, ignore_given=True)
+        self.house.__enter__()
+        try:
+            environment = {
+                **SHORTENED,
+                "RATCHET_RECEIVER_PORT": str(self.ports["receiver"]),
+                "RATCHET_OPERATORS_PORT": str(self.ports["operators"]),
+            }
+            settings.adopt(environment)
+            self._open()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop everything that was started here."""
+        crew = getattr(self, "crew", None)
+        if crew:
+            crew.stop()
+        for process in self._others:
+            processes.stop(process)
+        from models.database import engine
+
+        if engine.cache_info().currsize:
+            engine().dispose()
+            engine.cache_clear()
+        self.house.__exit__(kind, error, trace)
+
+    def _open(self) -> None:
+        from models import schema
+
+        schema.migrate()
+        self._start("sandbox", "--port", str(self.ports["sandbox"]), "--seed", str(self.seed))
+        secret = self._introduce()
+        self._start(
+            "sandbox.partner", "--port", str(self.ports["partner"]), "--secret", secret, "--refuse", str(PARTNER_REFUSES)
+        )
+        self.crew = Crew({**self.house.environment, **SHORTENED, **self._port_environment()}, self.folder / "logs")
+        self.crew.start()
+        for number in range(1, self._reconcilers):
+            self.crew.start_one("reconciler", instance=f"reconciler-{number + 1}")
+        wait_ready(self.crew)
+        self.call("PUT", self.ports["sandbox"], "/_sandbox/behaviour", MISBEHAVIOUR)
+
+    def _port_environment(self) -> dict[str, str]:
+        return {
+            "RATCHET_RECEIVER_PORT": str(self.ports["receiver"]),
+            "RATCHET_OPERATORS_PORT": str(self.ports["operators"]),
+        }
+
+    def _start(self, module: str, *arguments: str) -> None:
+        log = self.folder / "logs" / f"{module}.log"
+        process = processes.start([sys.executable, "-m", module, *arguments], log)
+        self._others.append(process)
+        port = int(arguments[1])
+        processes.wait_until(lambda: _listens(port), process, log)
+
+    def _introduce(self) -> str:
+        """Configure integrations here and accounts there; return the partner's secret."""
+        from models.database import transaction
+        from models.endpoint import Endpoint
+        from models.integration import Integration, IntegrationSecrets
+        from models.organisation import Organisation
+        from models.sealed import seal
+        from workers.signing import new_secret
+
+        now = datetime.now(UTC)
+        secret = new_secret()
+        with transaction() as session:
+            organisation = Organisation(name="Acme", created_at=now)
+            session.add(organisation)
+            session.flush()
+            url = f"http://127.0.0.1:{self.ports['partner']}/hooks"
+            session.add(
+                Endpoint(organisation_id=organisation.id, url=url, sealed=seal([secret]), created_at=now, updated_at=now)
+            )
+            for connector, credentials in CREDENTIALS.items():
+                webhook_secret = f"stage-{connector}-{self.seed}-webhook-secret"
+                integration = Integration(
+                    slug=f"{connector}-stage",
+                    connector=connector,
+                    base_url=f"http://127.0.0.1:{self.ports['sandbox']}{BASE_PATHS[connector]}",
+                    sealed=b"",
+                    has_webhook_secret=False,
+                    created_at=now,
+                    updated_at=now,
+                )
+                integration.keep(IntegrationSecrets((webhook_secret,), credentials))
+                session.add(integration)
+                account = {
+                    "webhook_url": f"http://127.0.0.1:{self.ports['receiver']}/webhooks/{connector}-stage",
+                    "webhook_secret": webhook_secret,
+                    "api_key": credentials.get("api_key") or credentials["secret_key"],
+                }
+                if "account_id" in credentials:
+                    account["account_id"] = credentials["account_id"]
+                self.call("PUT", self.ports["sandbox"], f"/_sandbox/gateways/{connector}", account)
+        return secret
+
+    def create_payouts(self, number: int) -> None:
+        """Create payouts at every gateway in turn, the way a caller does: on record, committed, queued to be submitted."""
+        from models.database import transaction
+        from payouts.create import NewPayout, create
+        from workers.broker import QueueAway
+        from workers.deliver import send_deliver
+        from workers.submit import send_submit
+
+        dice = random.Random(self.seed)  # noqa: S311 (a repeatable story, no secret)
+        for index in range(number):
+            connector = list(CREDENTIALS)[index % len(CREDENTIALS)]
+            currency, units = MONEY[connector]
+            new = NewPayout(
+                integration=f"{connector}-stage",
+                organisation="Acme",
+                order_key=f"order-{self.seed}-{index}",
+                amount_minor=dice.randint(5, 5_000) * units,
+                currency=currency,
+                description="stage",
+                details=DETAILS[connector],
+            )
+            with transaction() as session:
+                created = create(session, new, datetime.now(UTC))
+            try:
+                send_deliver(created.deliveries)
+                send_submit(created.id)
+            except QueueAway:
+                continue  # the reconciler takes it up
+
+    def verdict(self) -> Verdict:
+        """Ask everybody how things stand."""
+        from models.database import transaction
+
+        verdict = Verdict(
+            stats=self.call("GET", self.ports["sandbox"], "/_sandbox/stats"),
+            score=self.call("GET", self.ports["partner"], "/_partner/score"),
+        )
+        truth = self.call("GET", self.ports["sandbox"], "/_sandbox/truth")["payouts"]
+        with transaction() as session:
+            run = session.connection().execute
+            ours = {
+                (row.connector, row.order_key): row
+                for row in run(text("SELECT p.id, i.connector, p.order_key, p.status FROM payout p JOIN integration i ON i.id = p.integration_id"))
+            }
+            verdict.events = run(text("SELECT count(*) FROM payout_event")).scalar_one()
+            verdict.inbox = dict(run(text("SELECT state, count(*) FROM inbox_event GROUP BY state")).all())  # type: ignore[arg-type]
+            verdict.deliveries = dict(run(text("SELECT state, count(*) FROM delivery GROUP BY state")).all())  # type: ignore[arg-type]
+            verdict.polled = run(text(_POLLED)).scalar_one()
+        for row in ours.values():
+            verdict.by_status[row.status] = verdict.by_status.get(row.status, 0) + 1
+        self._compare(verdict, truth, ours)
+        return verdict
+
+    def _compare(self, verdict: Verdict, truth: list[dict[str, Any]], ours: Mapping[tuple[str, str], Any]) -> None:
+        for payout in truth:
+            known = ours.get((payout["gateway"], payout["order_key"]))
+            verdict.payouts_over += bool(payout["is_over"])
+            verdict.submitted_twice += payout["submissions"] > 1
+            if known is None or known.status != payout["fate_status"]:
+                verdict.disagreements.append(
+                    f"{payout['gateway']} {payout['order_key']}: gateway {payout['fate_status']}"
+                    f" ({payout['native_status']}), ours {known.status if known else 'unknown'}"
+                )
+        missing = len(ours) - len(truth)
+        if missing > 0:
+            verdict.disagreements.append(f"{missing} payouts of ours are unknown to their gateways")
+        told = verdict.score["status"]
+        verdict.partner_disagreements = sum(told.get(row.id) != row.status for row in ours.values())
+
+    def wait_settled(self, seconds: float, *, on_progress: Any = None) -> Verdict:
+        """Wait until nothing more is expected to happen, or the time is up; return the last verdict."""
+        deadline = time.monotonic() + seconds
+        while True:
+            verdict = self.verdict()
+            if on_progress:
+                on_progress(verdict)
+            if verdict.is_settled or time.monotonic() > deadline:
+                return verdict
+            time.sleep(0.25)
+
+    def call(self, method: str, port: int, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Call a control API on loopback."""
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 300:  # noqa: PLR2004 (HTTP's own classes)
+            raise RuntimeError(f"{method} {urlsplit(path).path} answered {answer.status}: {content[:200]!r}")
+        return json.loads(content) if content else None
+
+
+_POLLED: Final = """
+    SELECT count(*) FROM payout p WHERE 'poll' = (
+        SELECT source FROM payout_event e WHERE e.payout_id = p.id ORDER BY sequence DESC LIMIT 1
+    )
+"""
+
+
+def _free_ports(number: int) -> list[int]:
+    """Return ports nobody listens on just now."""
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,70 @@
+"""Real PostgreSQL and real Redis for the whole suite, started here and stopped here, on unix sockets."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from embedded.postgres import Postgres
+from embedded.redis import Redis
+
+# The servers start before any test module is imported: the broker reads its settings when it is imported.
+_FOLDER = Path(tempfile.mkdtemp(prefix="ratchet-tests-"))
+_POSTGRES = Postgres(_FOLDER / "postgres", durable=False)
+_REDIS = Redis(_FOLDER / "redis")
+
+
+def pytest_configure() -> None:
+    """Start the servers and point the project at them."""
+    _FOLDER.chmod(0o711)
+    _POSTGRES.start()
+    _REDIS.start()
+    (_FOLDER / "metrics").mkdir()
+    os.environ.update(
+        DATABASE_URL=_POSTGRES.url("ratchet"),
+        REDIS_URL=_REDIS.url,
+        RATCHET_SECRET_KEYS=Fernet.generate_key().decode(),
+        RATCHET_HOME=str(_FOLDER),
+        RATCHET_PRIVATE_ENDPOINTS="1",
+        RATCHET_SECURE_COOKIES="0",
+        PROMETHEUS_MULTIPROC_DIR=str(_FOLDER / "metrics"),
+    )
+
+
+def pytest_unconfigure() -> None:
+    """Stop them and leave nothing behind."""
+    _POSTGRES.stop()
+    _REDIS.stop()
+    if _POSTGRES.sockets.parent != _POSTGRES.folder:
+        shutil.rmtree(_POSTGRES.sockets, ignore_errors=True)
+    shutil.rmtree(_FOLDER, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers() -> tuple[Postgres, Redis]:
+    """Return the suite's servers, for tests that stop and start them."""
+    return _POSTGRES, _REDIS
+
+
+@pytest.fixture(scope="session")
+def _migrated() -> None:
+    from models import schema
+
+    schema.migrate()
+
+
+@pytest.fixture
+def database(_migrated: None) -> Iterator[None]:
+    """Give a test every table, empty."""
+    from sqlalchemy import text
+
+    from models.database import metadata, transaction
+
+    yield
+    tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    with transaction() as session:
+        session.connection().execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))

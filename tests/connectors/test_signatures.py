@@ -1,0 +1,101 @@
+"""The building blocks against known answers of the gateways' own libraries, and their strictness."""
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors import _signatures as signatures
+from connectors import connector_class
+from connectors._base import Account, InvalidSignature, Reason, WebhookRequest
+
+SCHEMES = {"mollie_nextgen": "mollie", "fedapay_s": "fedapay"}
+
+VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("vectors.json").read_text())
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
+def test_a_known_answer_of_the_gateways_own_library_holds(vector: dict[str, Any]) -> None:
+    connector = connector_class(SCHEMES[vector["scheme"]])(
+        Account(options={"tolerance_seconds": vector["tolerance_seconds"]})
+    )
+    headers = [
+        (name.lower().encode(), text.encode()) for name, texts in vector["headers"].items() for text in listed(texts)
+    ]
+    request = WebhookRequest(headers, vector["body"].encode())
+    now = datetime.fromtimestamp(vector["verify_at"] or 0, UTC)
+
+    def verify() -> None:
+        connector.verify(request, listed(vector["secret_or_public_key"]), now)
+
+    if vector["expected"] == "valid":
+        verify()
+    else:
+        with pytest.raises(InvalidSignature):
+            verify()
+
+
+@given(st.binary())
+def test_hex_and_base64_are_read_back_as_they_were_written(found: bytes) -> None:
+    assert signatures.from_hex(found.hex().encode()) == found
+    assert signatures.from_base64(b64encode(found)) == found
+
+
+@pytest.mark.parametrize("text", [b"AB", b"a", b"a b0", b"ab\n", b"0xab", b"\xff\xff", "٣٣".encode()])
+def test_hex_has_one_way_of_writing(text: bytes) -> None:
+    assert signatures.from_hex(text) is None
+
+
+@pytest.mark.parametrize("text", [b"QQ", b"QQ=", b"QR==", b"QQ==\n", b" QQ==", b"Q-Q=", b"QQ==QQ==", b"\xff==="])
+def test_base64_has_one_way_of_writing(text: bytes) -> None:
+    assert signatures.from_base64(text) is None
+
+
+@given(st.binary())
+def test_no_text_stands_for_the_same_bytes_as_another(text: bytes) -> None:
+    found = signatures.from_base64(text)
+
+    assert found is None or b64encode(found) == text
+
+
+def test_a_request_with_hundreds_of_signatures_is_malformed() -> None:
+    with pytest.raises(InvalidSignature) as refused:
+        signatures.decoded([b"ab"] * 17, signatures.from_hex)
+
+    assert refused.value.reason is Reason.MALFORMED_HEADER
+
+
+@pytest.mark.parametrize("text", [b"", b"-1", b"+1", b" 1", b"1.0", b"1_0", b"9" * 12, "\u0661".encode(), b"1e3"])
+def test_a_time_is_ascii_digits_and_nothing_else(text: bytes) -> None:
+    with pytest.raises(InvalidSignature) as refused:
+        signatures.unix_seconds(text)
+
+    assert refused.value.reason is Reason.MALFORMED_HEADER
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"),
+    [(699, Reason.TIMESTAMP_TOO_OLD), (1301, Reason.TIMESTAMP_IN_FUTURE), (700, None), (1300, None)],
+)
+def test_the_tolerance_holds_both_ways_and_includes_its_edge(seconds: int, reason: Reason | None) -> None:
+    now = datetime.fromtimestamp(1000, UTC)
+
+    if reason is None:
+        assert signatures.fresh(seconds, now, 300).timestamp() == seconds
+    else:
+        with pytest.raises(InvalidSignature) as refused:
+            signatures.fresh(seconds, now, 300)
+        assert refused.value.reason is reason
+
+
+def test_a_secret_that_is_no_utf_8_is_a_key_all_the_same() -> None:
+    assert signatures.live_keys(["\ud800"]) == [b"\xed\xa0\x80"]

@@ -1,0 +1,123 @@
+"""Rows for tests, each with an article: `an_integration()`, `a_payout(status=…)`. They go the way the product goes."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from sqlmodel import select
+
+from connectors._base import PayoutUpdate
+from models.database import transaction
+from models.endpoint import Endpoint
+from models.integration import Integration, IntegrationSecrets
+from models.lifecycle import PayoutStatus
+from models.organisation import Organisation
+from models.payout import Payout, Source
+from models.sealed import seal
+from payouts.create import NewPayout, create
+from payouts.observe import Evidence, Observed, observe
+from workers.signing import new_secret
+
+_numbers = count(1)
+
+SECRET = "a-webhook-secret-for-tests"
+
+
+def an_organisation(name: str = "Acme") -> Organisation:
+    """Return the organisation of that name."""
+    with transaction() as session:
+        found = session.exec(select(Organisation).where(Organisation.name == name)).one_or_none()
+        organisation = found or Organisation(name=name, created_at=datetime.now(UTC))
+        session.add(organisation)
+    return organisation
+
+
+def an_integration(
+    connector: str = "paycore",
+    *,
+    slug: str | None = None,
+    webhook_secrets: tuple[str, ...] = (SECRET,),
+    credentials: Mapping[str, str] | None = None,
+    **columns: Any,
+) -> Integration:
+    """Return a new active integration."""
+    now = datetime.now(UTC)
+    integration = Integration(
+        slug=slug or f"{connector}-{next(_numbers)}",
+        connector=connector,
+        sealed=b"",
+        has_webhook_secret=False,
+        created_at=now,
+        updated_at=now,
+        **columns,
+    )
+    integration.keep(IntegrationSecrets(webhook_secrets, credentials or {}))
+    with transaction() as session:
+        session.add(integration)
+    return integration
+
+
+def an_endpoint(url: str = "http://127.0.0.1:9/hooks", *, organisation: str = "Acme", **columns: Any) -> Endpoint:
+    """Return a new endpoint with one secret; `sealed` opens to it."""
+    now = datetime.now(UTC)
+    endpoint = Endpoint(
+        organisation_id=an_organisation(organisation).id,
+        url=url,
+        sealed=seal([new_secret()]),
+        created_at=now,
+        updated_at=now,
+        **columns,
+    )
+    with transaction() as session:
+        session.add(endpoint)
+    return endpoint
+
+
+def a_payout(
+    integration: Integration | None = None,
+    *,
+    status: PayoutStatus = PayoutStatus.PENDING,
+    organisation: str = "Acme",
+    reference: str | None = "",
+    amount_minor: int = 10_000,
+    currency: str = "EUR",
+    order_key: str | None = None,
+    **columns: Any,
+) -> Payout:
+    """Return a payout that the gateway has (unless `reference=None`), advanced to `status` by evidence."""
+    an_organisation(organisation)
+    number = next(_numbers)
+    slug = (integration or an_integration()).slug
+    new = NewPayout(
+        integration=slug,
+        organisation=organisation,
+        order_key=order_key or f"order-{number}",
+        amount_minor=amount_minor,
+        currency=currency,
+        reference=f"ref-{number}" if reference == "" else reference,
+    )
+    with transaction() as session:
+        payout_id = create(session, new, datetime.now(UTC)).id
+    if status is not PayoutStatus.PENDING:
+        say(get_payout(payout_id), status)
+    with transaction() as session:
+        payout = session.exec(select(Payout).where(Payout.id == payout_id)).one()
+        for name, value in columns.items():
+            setattr(payout, name, value)
+    return payout
+
+
+def get_payout(payout_id: str) -> Payout:
+    """Return a payout as it stands now."""
+    with transaction() as session:
+        return session.exec(select(Payout).where(Payout.id == payout_id)).one()
+
+
+def say(payout: Payout, status: PayoutStatus | None, *, source: Source = Source.WEBHOOK, **facts: Any) -> Observed:
+    """Let a payout's gateway say `status` about it."""
+    update = PayoutUpdate(
+        reference=payout.gateway_reference, order_key=payout.order_key, status=status, said=str(status), **facts
+    )
+    with transaction() as session:
+        return observe(session, [Evidence(payout.integration_id, update, source)], datetime.now(UTC))

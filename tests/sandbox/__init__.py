@@ -1,0 +1,1 @@
+"""The sandbox, proven against the gateways' own documents."""
