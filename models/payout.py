@@ -6,6 +6,8 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+import models.integration
+import models.organisation  # noqa: F401 (foreign keys need the tables they point at)
 from models.database import metadata
 from models.ids import new_id
 from models.lifecycle import IN_FLIGHT, PayoutStatus

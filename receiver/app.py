@@ -14,7 +14,6 @@ from receiver.directory import Directory
 from receiver.gateways import PREFIX, GatewaysDoor
 from receiver.hints import Hints
 from receiver.inbox_writer import InboxWriter
-from receiver.operators import routes as operators_routes
 from receiver.problems import on_http_exception
 from settings import settings
 from workers.apply import send_apply
@@ -59,6 +58,8 @@ def gateways() -> ASGIApp:
 
 def operators() -> ASGIApp:
     """Return the operators' door."""
+    from receiver.operators import routes as operators_routes  # each process loads its own door only
+
     return _starlette(operators_routes.ROUTES)
 
 

@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from models import schema
-from payouts.lags import read_lags
 from workers.broker import broker
 
 CHECK_TIMEOUT_SECONDS: Final = 3.0
@@ -70,6 +69,8 @@ async def metrics(_: Request) -> Response:
 
 
 def _lags() -> bytes:
+    from payouts.lags import read_lags
+
     registry = CollectorRegistry()
     read_lags(registry)
     return generate_latest(registry)

@@ -8,11 +8,15 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from sandbox.app import create_app
+from sandbox.app import Sandbox, create_app
 
 
 class Server(uvicorn.Server):
     """Says when it is ready, and ends with 0 when asked to stop: uvicorn's own would die by the signal."""
+
+    def __init__(self, config: uvicorn.Config, sandbox: Sandbox) -> None:
+        super().__init__(config)
+        self.sandbox = sandbox
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -23,6 +27,7 @@ class Server(uvicorn.Server):
         yield
 
     def _stop(self) -> None:
+        self.sandbox.hurry()
         self.should_exit = True
 
     async def startup(self, *args: object, **kwargs: object) -> None:
@@ -39,8 +44,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9400)
     parser.add_argument("--seed", type=int, default=7, help="the same seed tells the same stories")
     asked = parser.parse_args()
+    sandbox = create_app(asked.seed)
     config = uvicorn.Config(
-        create_app(asked.seed),
+        sandbox,
         host=asked.host,
         port=asked.port,
         http="httptools",
@@ -49,7 +55,7 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=1,
     )
-    Server(config).run()
+    Server(config, sandbox).run()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,24 @@ from sandbox.world import World
 BASE_PATHS: dict[type[Gateway], str] = {Mollie: "/mollie", FedaPay: "/fedapay/v1", PayCore: "/paycore/api"}
 
 
-def create_app(seed: int, clock: Callable[[], float] = time.time) -> ASGIApp:
+class Sandbox:
+    """The whole sandbox as one ASGI application."""
+
+    def __init__(self, app: ASGIApp, world: World) -> None:
+        self.app = app
+        self.world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Leave the server's own `send` in the scope: Starlette wraps it, and `HangUp` needs the real one."""
+        scope[SERVER_SEND] = send
+        await self.app(scope, receive, send)
+
+    def hurry(self) -> None:
+        """Answer what is being answered slowly, because the process is about to end."""
+        self.world.is_closing.set()
+
+
+def create_app(seed: int, clock: Callable[[], float] = time.time) -> Sandbox:
     """Return a sandbox that tells the stories of this seed. `clock` gives unix seconds."""
     world = World(seed, clock)
     sender = Sender(world)
@@ -34,16 +51,4 @@ def create_app(seed: int, clock: Callable[[], float] = time.time) -> ASGIApp:
         yield
         await sender.close()
 
-    return _KeepServerSend(Starlette(routes=[*mounts, control], lifespan=lifespan))
-
-
-class _KeepServerSend:
-    """Leaves the server's own `send` in the scope: Starlette wraps it, and `HangUp` needs the real one."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on."""
-        scope[SERVER_SEND] = send
-        await self.app(scope, receive, send)
+    return Sandbox(Starlette(routes=[*mounts, control], lifespan=lifespan), world)

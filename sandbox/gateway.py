@@ -6,6 +6,7 @@ Each gateway brings its tables, its bodies and its signature; the misbehaviour t
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import ClassVar, Final
 
 from starlette.requests import Request
@@ -110,7 +111,9 @@ class Gateway(ABC):
     async def _linger(self) -> None:
         if self.world.chance.random() < self.world.behaviour.slow:
             self.world.misbehaved["slow"] += 1
-            await asyncio.sleep(self.world.chance.uniform(*self.world.behaviour.slow_seconds))
+            seconds = self.world.chance.uniform(*self.world.behaviour.slow_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.world.is_closing.wait(), seconds)
 
     def answer_or_hang_up(self, operation: str, payout: Payout, answer: Response) -> Response:
         """Answer a call that was carried out, unless its answer is to get lost."""

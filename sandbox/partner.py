@@ -91,7 +91,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     known = parser.parse_args()
     uvicorn.run(
-        app(known.secret, known.refuse, known.seed), host="127.0.0.1", port=known.port, access_log=False, log_level="warning"
+        app(known.secret, known.refuse, known.seed),
+        host="127.0.0.1",
+        port=known.port,
+        access_log=False,
+        log_level="warning",
     )
 
 

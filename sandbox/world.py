@@ -105,6 +105,8 @@ class World:
     def __init__(self, seed: int, clock: Callable[[], float] = time.time) -> None:
         self.seed: Final = seed
         self.now: Final = clock
+        self.is_closing: Final = asyncio.Event()
+        """Set when the process is about to end."""
         self.tasks: set[asyncio.Task[None]] = set()
         self.reset()
 

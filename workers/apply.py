@@ -19,7 +19,7 @@ LARGEST_MESSAGE: Final = 500
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="apply", max_retries=0)
+@dramatiq.actor(broker=broker, queue_name="apply")
 def apply(ids: list[int]) -> None:
     """Apply the inbox events with these ids, commit, then queue what they owe."""
     _apply(ids)

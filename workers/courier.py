@@ -191,7 +191,7 @@ def _new_handle() -> Any:
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.FOLLOWLOCATION, 0)
     curl.setopt(pycurl.PROXY, "")
-    curl.setopt(pycurl.PROTOCOLS_STR, "http,https")
+    curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     curl.setopt(pycurl.TIMEOUT_MS, int(ATTEMPT_TIMEOUT.total_seconds() * 1000))
     curl.setopt(pycurl.CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS)
     curl.setopt(pycurl.OPENSOCKETFUNCTION, open_vetted_socket)

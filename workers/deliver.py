@@ -28,7 +28,7 @@ STOP_SECONDS: Final = 8.0
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="deliver", max_retries=0)
+@dramatiq.actor(broker=broker, queue_name="deliver")
 def deliver(ids: list[str]) -> None:
     """Attempt the deliveries with these ids that are due heads. Returns before the partners have answered."""
     office().post(ids)

@@ -20,7 +20,7 @@ from workers.outside import outside
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="poll", max_retries=0)
+@dramatiq.actor(broker=broker, queue_name="poll")
 def poll(ids: list[str]) -> None:
     """Ask about these payouts of one integration. Returns before the gateway has answered."""
     with transaction() as session:

@@ -17,7 +17,7 @@ from workers.poll import queue_what_follows
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="submit", max_retries=0)
+@dramatiq.actor(broker=broker, queue_name="submit")
 def submit(payout_id: str) -> None:
     """Submit one payout. `sending` is committed here, before the request leaves."""
     with transaction() as session:

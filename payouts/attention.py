@@ -1,0 +1,64 @@
+"""What else needs a person: messages set aside, deliveries given up, integrations that cannot hear or may not ask."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from models.inbox import InboxState
+from payouts.silence import Silence, read_silences
+
+UNMATCHED_AFTER: Final = timedelta(minutes=15)
+"""A webhook may outrun the reply to our own submission; not by this much."""
+
+FOR_PEOPLE: Final = (InboxState.UNMATCHED, InboxState.UNREADABLE, InboxState.CONFLICT, InboxState.POISON)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What an operator should see above everything else."""
+
+    inbox: dict[InboxState, int]
+    """Inbox events by state, every state that waits for a person; unmatched ones once they are old."""
+    dead_deliveries: int
+    without_secret: tuple[str, ...]
+    """Slugs of active integrations whose webhooks are all refused with 403."""
+    paused: tuple[tuple[str, datetime], ...]
+    """Slugs of integrations whose gateway asked us to slow down, and until when nothing is polled."""
+
+    @property
+    def inbox_events(self) -> int:
+        """How many inbox events wait for a person."""
+        return sum(self.inbox.values())
+
+
+def without_secret(silences: "list[Silence] | tuple[Silence, ...]") -> tuple[str, ...]:
+    """Return the slugs of those that are active and cannot verify a webhook."""
+    return tuple(silence.slug for silence in silences if silence.is_active and silence.lacks_secret)
+
+
+def read_attention(session: Session, now: datetime) -> Attention:
+    """Count what else needs a person."""
+    connection = session.connection()
+    inbox = {InboxState(state): number for state, number in connection.execute(_INBOX, {"old": now - UNMATCHED_AFTER})}
+    return Attention(
+        {state: inbox.get(state, 0) for state in FOR_PEOPLE},
+        connection.execute(_DEAD).scalar_one(),
+        without_secret(read_silences(session)),
+        tuple((slug, until) for slug, until in connection.execute(_PAUSED, {"now": now})),
+    )
+
+
+_INBOX: Final = text(
+    """
+    SELECT state, count(*) FROM inbox_event
+    WHERE state IN ('unmatched', 'unreadable', 'conflict', 'poison') AND (state <> 'unmatched' OR received_at < :old)
+    GROUP BY state
+    """
+)
+_DEAD: Final = text("SELECT count(*) FROM delivery WHERE state = 'dead'")
+_PAUSED: Final = text(
+    "SELECT slug, polls_paused_until FROM integration WHERE is_active AND polls_paused_until > :now ORDER BY slug"
+)

@@ -1,0 +1,116 @@
+"""Lags and numbers that only the database knows, read when they are scraped.
+
+Families, not `Gauge` objects: where processes share counters through files, a Gauge writes itself into those files and
+would come out a second time, stale, from every process that was ever scraped.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import text
+from sqlmodel import Session
+
+from models.database import transaction
+from payouts.attention import Attention, read_attention
+from payouts.deliveries import DUE_HEADS
+from payouts.report import StuckReport
+from payouts.stuck import find_stuck
+
+_NEWEST: Final = 10_000
+_APPLIED: Final = 100
+_COUNTED_UP_TO: Final = 100_000
+
+
+def read_lags(registry: CollectorRegistry) -> None:
+    """Register what the database says now. Opens a transaction of its own; raises what the database raises."""
+    now = datetime.now(UTC)
+    with transaction() as session:
+        families = [
+            *_lags(session, now),
+            *_attention(read_attention(session, now)),
+            _stuck(find_stuck(session, now, limit=0)),
+        ]
+    registry.register(_Reading(families))
+
+
+class _Reading(Collector):
+    """Families as they were read."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _lags(session: Session, now: datetime) -> Iterable[Metric]:
+    connection = session.connection()
+    inbox = connection.execute(_INBOX, {"most": _COUNTED_UP_TO}).one()
+    yield _gauge("ratchet_inbox_lag_seconds", "Age of the oldest inbox event that is not applied", _age(inbox.oldest, now))
+    yield _gauge("ratchet_inbox_waiting", f"Inbox events not applied, counted up to {_COUNTED_UP_TO}", inbox.waiting)
+    due = connection.execute(_OUTBOX, {"now": now, "most": 1}).scalar_one()
+    yield _gauge("ratchet_outbox_lag_seconds", "How long the most overdue delivery that may go has waited", _age(due, now))
+    applied = GaugeMetricFamily(
+        "ratchet_apply_lag_seconds", f"From our door to applied, last {_APPLIED} applied inbox events", labels=["quantile"]
+    )
+    lags = connection.execute(_APPLY, {"newest": _NEWEST, "applied": _APPLIED}).one()
+    for quantile, seconds in zip(("0.5", "0.99"), lags, strict=True):
+        applied.add_metric([quantile], max(0.0, seconds or 0.0))
+    yield applied
+
+
+def _attention(attention: Attention) -> Iterable[Metric]:
+    inbox = GaugeMetricFamily("ratchet_inbox_events", "Inbox events that wait for a person", labels=["state"])
+    for state, number in attention.inbox.items():
+        inbox.add_metric([state], number)
+    yield inbox
+    yield _gauge("ratchet_deliveries_dead", "Deliveries given up; a person decides", attention.dead_deliveries)
+    yield _gauge(
+        "ratchet_integrations_without_secret",
+        "Active integrations whose webhooks are all refused with 403",
+        len(attention.without_secret),
+    )
+
+
+def _stuck(report: StuckReport) -> Metric:
+    family = GaugeMetricFamily("ratchet_stuck_payouts", "Stuck payouts", labels=["reason", "gateway"])
+    numbers: dict[tuple[str, str], int] = {}
+    for group in report.groups:
+        numbers[group.reason, group.gateway] = numbers.get((group.reason, group.gateway), 0) + group.number
+    for labels, number in numbers.items():
+        family.add_metric(labels, number)
+    return family
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _age(moment: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - moment).total_seconds()) if moment else 0.0
+
+
+_INBOX: Final = text(
+    """
+    SELECT min(received_at) AS oldest, count(*) AS waiting
+    FROM (SELECT received_at FROM inbox_event WHERE state = 'new' ORDER BY id LIMIT :most) waiting
+    """
+)
+
+_OUTBOX: Final = text(f"SELECT min(next_attempt_at) FROM delivery WHERE id IN ({DUE_HEADS.text})")  # noqa: S608
+"""Only deliveries that may go: one that waits behind another of its payout is late by design."""
+
+_APPLY: Final = text(
+    """
+    SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY lag), percentile_disc(0.99) WITHIN GROUP (ORDER BY lag) FROM (
+        SELECT extract(epoch FROM applied_at - received_at)::float8 AS lag
+        FROM (SELECT * FROM inbox_event ORDER BY id DESC LIMIT :newest) newest
+        WHERE state = 'applied' AND applied_at IS NOT NULL ORDER BY id DESC LIMIT :applied
+    ) applied
+    """
+)
+"""Among the newest only: behind a long backlog nothing recent was applied, and the inbox lag tells it."""

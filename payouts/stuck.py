@@ -1,0 +1,137 @@
+"""Who is stuck, since when, and why.
+
+Stuck is: in flight and silent beyond what is normal for the gateway and the status; or disputed, in any status; or
+handed over with an outcome that is still unknown after `UNCONFIRMED_AFTER`; or never received by the gateway.
+"""
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from models.lifecycle import IN_FLIGHT, PayoutStatus
+from payouts.reasons import StuckReason
+from payouts.report import Filters, Group, StuckPayout, StuckReport
+from payouts.silence import Silence, read_silences
+from payouts.standing import as_json
+
+UNCONFIRMED_AFTER: Final = timedelta(minutes=15)
+"""By then a lost answer has been asked about several times."""
+
+FAILING_POLLS: Final = 3
+"""In a row; one or two may be the network."""
+
+_EVERYTHING: Final = Filters()
+
+
+def find_stuck(session: Session, now: datetime, filters: Filters = _EVERYTHING, limit: int = 200) -> StuckReport:
+    """Return at most `limit` stuck payouts that pass `filters`, with totals over all of them."""
+    silences = read_silences(session)
+    parameters = {
+        "now": now,
+        "silences": as_json([row for silence in silences for row in _rows(silence)]),
+        "unconfirmed_after": UNCONFIRMED_AFTER,
+        "failing_polls": FAILING_POLLS,
+        "limit": limit,
+        **asdict(filters),
+    }
+    rows = session.connection().execute(_FIND, parameters).all()
+    groups = tuple(Group(StuckReason(reason), *rest) for reason, *rest in rows[0].groups or ())
+    return StuckReport(now, tuple(_stuck(row, now) for row in rows if row.id), groups, tuple(silences))
+
+
+def _rows(silence: Silence) -> list[dict[str, Any]]:
+    return [
+        {
+            "integration_id": silence.integration_id,
+            "status": status,
+            "seconds": allowed.total_seconds(),
+            "lacks_secret": silence.lacks_secret,
+        }
+        for status, allowed in silence.allowed.items()
+    ]
+
+
+def _stuck(row: Any, now: datetime) -> StuckPayout:
+    return StuckPayout(
+        id=row.id,
+        gateway=row.gateway,
+        integration=row.integration,
+        organisation=row.organisation,
+        order_key=row.order_key,
+        gateway_reference=row.gateway_reference,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        status=PayoutStatus(row.status),
+        submission=row.submission,
+        reason=StuckReason(row.reason),
+        stuck_since=row.advanced_at,
+        age=now - row.advanced_at,
+        threshold=row.threshold,
+        last_evidence_at=row.last_evidence_at,
+        last_evidence_source=row.last_evidence_source,
+        polls=row.polls,
+        poll_failures=row.poll_failures,
+        poll_failure=row.poll_failure,
+        next_poll_at=row.next_poll_at,
+    )
+
+
+_IS_IN_FLIGHT: Final = f"p.status IN ({', '.join(repr(str(status)) for status in sorted(IN_FLIGHT))})"
+"""Word for word the predicate of ix_payout_in_flight, so that PostgreSQL can prove that the index serves."""
+
+_IS_UNCONFIRMED: Final = (
+    "p.submission IN ('sending', 'unknown') AND coalesce(p.submitted_at, p.advanced_at) < :now - :unconfirmed_after"
+)
+
+_HOLDS: Final = {
+    StuckReason.DISPUTED: "p.is_disputed",
+    StuckReason.SUBMISSION_UNKNOWN: _IS_UNCONFIRMED,
+    StuckReason.NOT_RECEIVED: "p.submission = 'not_received'",
+    StuckReason.INTEGRATION_INACTIVE: "NOT i.is_active",
+    StuckReason.WEBHOOK_SECRET_MISSING: "s.lacks_secret",
+    StuckReason.POLLS_FAILING: "p.poll_failures >= :failing_polls",
+    StuckReason.GATEWAY_SILENT: "p.last_evidence_source IS NULL OR p.last_evidence_source = 'submission'",
+    StuckReason.GATEWAY_SLOW: "true",
+}
+_REASON: Final = " ".join(f"WHEN {_HOLDS[reason]} THEN '{reason}'" for reason in StuckReason)
+
+_FIND: Final = text(
+    f"""
+    WITH silence AS MATERIALIZED (
+        SELECT integration_id, status, make_interval(secs => seconds) AS allowed, lacks_secret
+        FROM jsonb_to_recordset(CAST(:silences AS jsonb))
+            AS s (integration_id int, status text, seconds float8, lacks_secret boolean)
+    ), stuck AS MATERIALIZED (
+        SELECT p.id, i.connector AS gateway, i.slug AS integration, o.name AS organisation, p.order_key,
+            p.gateway_reference, p.amount_minor, p.currency, p.status, p.submission, p.advanced_at,
+            p.last_evidence_at, p.last_evidence_source, p.polls, p.poll_failures, p.poll_failure, p.next_poll_at,
+            CASE {_REASON} END AS reason,
+            CASE WHEN {_IS_UNCONFIRMED} THEN :unconfirmed_after ELSE s.allowed END AS threshold
+        FROM payout p
+        JOIN integration i ON i.id = p.integration_id
+        JOIN organisation o ON o.id = p.organisation_id
+        LEFT JOIN silence s ON s.integration_id = p.integration_id AND s.status = p.status
+        WHERE (p.is_disputed OR {_IS_IN_FLIGHT} AND (
+                p.advanced_at < :now - s.allowed OR {_IS_UNCONFIRMED} OR p.submission = 'not_received'))
+            AND (CAST(:gateway AS text) IS NULL OR i.connector = :gateway)
+            AND (CAST(:integration AS text) IS NULL OR i.slug = :integration)
+            AND (CAST(:status AS text) IS NULL OR p.status = :status)
+    ), wanted AS (
+        SELECT * FROM stuck WHERE CAST(:reason AS text) IS NULL OR reason = :reason
+    ), totals AS (
+        SELECT jsonb_agg(jsonb_build_array(reason, gateway, currency, number, amount_minor)) AS groups FROM (
+            SELECT reason, gateway, currency, count(*) AS number, sum(amount_minor) AS amount_minor
+            FROM wanted GROUP BY reason, gateway, currency
+        ) g
+    ), page AS (
+        SELECT *, row_number() OVER (ORDER BY advanced_at, amount_minor DESC, id) AS place
+        FROM wanted ORDER BY place LIMIT :limit
+    )
+    SELECT page.*, CASE WHEN coalesce(place, 1) = 1 THEN totals.groups END AS groups
+    FROM totals LEFT JOIN page ON true ORDER BY place
+    """  # noqa: S608 (fragments of this file)
+)
+"""Totals ride on the first row, which is there even when nothing is stuck."""
