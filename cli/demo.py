@@ -18,7 +18,6 @@ from cli.stage import Stage, Verdict
 LONGEST_SECONDS: Final = 180.0
 
 
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
     """What the demo has seen; the JSON of `--json`."""
@@ -63,7 +62,7 @@ class Summary:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, last.")
 @click.option("--keep", is_flag=True, help="Keep the data folder and its logs.")
 def demo(number: int, seed: int, *, as_json: bool, keep: bool) -> None:
-    """Run the whole of it on embedded servers: sandbox gateways that lose, repeat, shuffle and forge webhooks, and a partner.
+    """Run the whole of it on embedded servers, against gateways that lose, repeat, shuffle and forge their webhooks.
 
     Exit status 0 only if every check of the summary holds.
     """

@@ -30,7 +30,9 @@ def endpoints() -> None:
 def add(organisation: str, url: str, types: tuple[str, ...], description: str) -> None:
     """Add an endpoint at URL for ORGANISATION, which is made if it is new. Prints the secret, this once."""
     if not url.startswith("https://") and not (settings().private_endpoints and url.startswith("http://")):
-        raise click.BadParameter("must start with https:// (http only with RATCHET_PRIVATE_ENDPOINTS=1)", param_hint="URL")
+        raise click.BadParameter(
+            "must start with https:// (http only with RATCHET_PRIVATE_ENDPOINTS=1)", param_hint="URL"
+        )
     secret = new_secret()
     now = datetime.now(UTC)
     with transaction() as session:

@@ -25,7 +25,9 @@ def gateways() -> None:
 @click.option("--webhook-secret", "secrets", multiple=True, help="What the gateway signs with. Several while rotating.")
 @click.option("--no-webhook-secret", "poll_only", is_flag=True, help="Refuse all its webhooks and rely on polling.")
 @click.option("--credential", "credentials", multiple=True, metavar="NAME=VALUE", help="For calls to the gateway.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Override an assumption of the connector.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Override an assumption of the connector."
+)
 @click.option("--base-url", help="Where its API is, if not where the connector thinks.")
 def add(
     connector: str,

@@ -5,19 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from cli._print import cell, document, json_option
+from cli._print import cell, document, json_option, rows
 from models.database import transaction
-from models.money import InvalidAmount, to_minor, to_text
-from payouts.create import NewPayout, Refused, create
-from payouts.timeline import Timeline, timeline
-from workers.apply import send_apply
-from workers.broker import QueueAway
-from workers.deliver import send_deliver
-from workers.submit import send_submit
+from models.money import InvalidAmount, to_minor
+from payouts.create import Created, NewPayout, Refused, create
+from payouts.timeline import Attempted, Owed, Said, Timeline, timeline
 
 
 @click.group()
@@ -64,13 +57,7 @@ def add(
     except Refused as refusal:
         raise click.ClickException(f"{refusal.code}: {refusal}") from None
     click.echo(created.id)
-    try:
-        send_deliver(created.deliveries)
-        send_apply(created.released)
-        if reference is None:
-            send_submit(created.id)
-    except QueueAway:
-        click.echo("the queue is away; the reconciler will take it up", err=True)
+    _enqueue(created, is_unsent=reference is None)
 
 
 @payouts.command()
@@ -88,6 +75,21 @@ def show(payout_id: str, *, as_json: bool) -> None:
         _print(found)
 
 
+def _enqueue(created: Created, *, is_unsent: bool) -> None:
+    from workers.apply import send_apply
+    from workers.broker import QueueAway
+    from workers.deliver import send_deliver
+    from workers.submit import send_submit
+
+    try:
+        send_deliver(created.deliveries)
+        send_apply(created.released)
+        if is_unsent:
+            send_submit(created.id)
+    except QueueAway:
+        click.echo("the queue is away; the reconciler will take it up", err=True)
+
+
 def _details(text: str) -> dict[str, Any]:
     try:
         details = json.loads(text)
@@ -99,4 +101,43 @@ def _details(text: str) -> dict[str, Any]:
 
 
 def _print(found: Timeline) -> None:
-    del Table, Text, Console, cell, to_text
+    """Print the facts, then everything that happened, in the order in which it happened here."""
+    facts = found.payout
+    click.echo(f"{facts.id}  {facts.status}  {facts.amount} {facts.currency}  {facts.integration}  {facts.order_key}")
+    click.echo(f"submission {facts.submission}, polls {facts.polls}, next poll {cell(facts.next_poll_at)}")
+    if facts.is_disputed:
+        click.echo(f"disputed: {facts.dispute}")
+    if facts.failure_code:
+        click.echo(f"failure: {facts.failure_code} {facts.failure_message or ''}")
+    steps = [
+        *((said.recorded_at, f"{said.source} said", _said(said)) for said in found.observations),
+        *(
+            (event.created_at, "event", f"{event.sequence}: {event.previous_status or 'born'} → {event.status}")
+            for event in found.events
+        ),
+        *(
+            (
+                attempt.started_at,
+                "attempt",
+                _tried(owed, attempt),
+            )
+            for owed in found.deliveries
+            for attempt in owed.attempts
+        ),
+    ]
+    values = sorted(steps, key=lambda step: step[0])
+    rows("timeline", ("at", "what", "evidence"), values, as_json=False, empty="nothing happened yet")
+    waiting = [owed for owed in found.deliveries if owed.state == "open"]
+    if waiting:
+        click.echo(f"{len(waiting)} deliveries open, the next at {cell(min(owed.next_attempt_at for owed in waiting))}")
+
+
+def _tried(owed: Owed, attempt: Attempted) -> str:
+    answer = attempt.status_code or attempt.error or ""
+    return f"{owed.host}: event {owed.sequence}, try {attempt.number}, {attempt.outcome} {answer}".rstrip()
+
+
+def _said(said: Said) -> str:
+    event = f", inbox event {said.inbox_event_id}" if said.inbox_event_id else ""
+    note = f", {said.note}" if said.note else ""
+    return f"{said.said!r} = {said.status or 'ask'} ({said.effect}{note}{event}; their clock {cell(said.occurred_at)})"

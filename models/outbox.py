@@ -29,6 +29,8 @@ class Delivery(SQLModel, table=True, metadata=metadata):
     __table_args__ = (
         Index("ix_delivery_open", "endpoint_id", "payout_id", "sequence", postgresql_where=text("state = 'open'")),
         Index("ix_delivery_due", "next_attempt_at", postgresql_where=text("state = 'open'")),
+        Index("ix_delivery_dead", "id", postgresql_where=text("state = 'dead'")),
+        Index("ix_delivery_payout", "payout_id"),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 

@@ -51,6 +51,13 @@ class Payout(SQLModel, table=True, metadata=metadata):
         ),
         Index("ix_payout_due", "integration_id", "next_poll_at", postgresql_where=text("next_poll_at IS NOT NULL")),
         Index("ix_payout_in_flight", "advanced_at", postgresql_where=text(f"status IN ({_IN_FLIGHT_SQL})")),
+        # The few that the stuck-payout report must find whatever their status and however many are in flight.
+        Index("ix_payout_disputed", "id", postgresql_where=text("is_disputed")),
+        Index(
+            "ix_payout_unconfirmed",
+            "id",
+            postgresql_where=text("submission IN ('sending', 'unknown', 'not_received')"),
+        ),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 

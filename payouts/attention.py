@@ -1,5 +1,6 @@
 """What else needs a person: messages set aside, deliveries given up, integrations that cannot hear or may not ask."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,7 +35,7 @@ class Attention:
         return sum(self.inbox.values())
 
 
-def without_secret(silences: "list[Silence] | tuple[Silence, ...]") -> tuple[str, ...]:
+def without_secret(silences: Iterable[Silence]) -> tuple[str, ...]:
     """Return the slugs of those that are active and cannot verify a webhook."""
     return tuple(silence.slug for silence in silences if silence.is_active and silence.lacks_secret)
 

@@ -9,7 +9,7 @@ class StuckReason(StrEnum):
     meaning: str
     """One line for people: what holds, and what to do."""
 
-    def __new__(cls, value: str, meaning: str) -> "StuckReason":
+    def __new__(cls, value: str, meaning: str = "") -> "StuckReason":
         """Give a word its meaning."""
         reason = str.__new__(cls, value)
         reason._value_ = value

@@ -8,11 +8,11 @@ from functools import cache
 from typing import Any, Final
 
 import structlog
-from sqlmodel import Session, col, select
+from sqlalchemy import text
+from sqlmodel import Session
 
 from connectors import UnknownConnector, connector_class
 from connectors._base import Connector
-from models.integration import Integration
 from models.lifecycle import IN_FLIGHT, PayoutStatus
 
 OPTION: Final = "silence_hours"
@@ -39,31 +39,15 @@ class Silence:
 
 def read_silences(session: Session) -> list[Silence]:
     """Return what is normal, for every integration, by slug."""
-    rows = session.connection().execute(
-        select(
-            col(Integration.id),
-            col(Integration.slug),
-            col(Integration.connector),
-            col(Integration.options),
-            col(Integration.is_active),
-            col(Integration.has_webhook_secret),
-        ).order_by(col(Integration.slug))
-    )
-    return [_silence(*row) for row in rows]
+    return [_silence(row) for row in session.connection().execute(_READ)]
 
 
-def _silence(  # noqa: PLR0913, PLR0917 (one per column)
-    integration_id: int, slug: str, connector: str, options: Mapping[str, Any], is_active: bool, has_secret: bool
-) -> Silence:
-    gateway = _gateway(connector)
-    return Silence(
-        integration_id,
-        slug,
-        connector,
-        {**Connector.SILENCE, **gateway.SILENCE, **_own(slug, options.get(OPTION, {}))},
-        is_active,
-        gateway.REQUIRES_WEBHOOK_SECRET and not has_secret,
-    )
+def _silence(row: Any) -> Silence:
+    gateway = _gateway(row.connector)
+    own = _own(row.slug, row.options.get(OPTION, {}))
+    allowed = {**Connector.SILENCE, **gateway.SILENCE, **own}
+    lacks_secret = gateway.REQUIRES_WEBHOOK_SECRET and not row.has_webhook_secret
+    return Silence(row.id, row.slug, row.connector, allowed, row.is_active, lacks_secret)
 
 
 def _gateway(connector: str) -> type[Connector]:
@@ -97,3 +81,8 @@ def _is_a_duration(hours: object) -> bool:
 def _tell_once(event: str, name: str, status: str | None = None) -> None:
     """Log what an operator should mend: once per process, because the report is read at every scrape."""
     _log.warning(event, name=name, status=status)
+
+
+_READ: Final = text(
+    "SELECT id, slug, connector, options, is_active, has_webhook_secret FROM integration ORDER BY slug"
+)

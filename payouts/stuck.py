@@ -32,6 +32,8 @@ def find_stuck(session: Session, now: datetime, filters: Filters = _EVERYTHING, 
     parameters = {
         "now": now,
         "silences": as_json([row for silence in silences for row in _rows(silence)]),
+        # No index knows every gateway's own figure: the shortest of all narrows the search, then each row's own decides.
+        "shortest": min((span for silence in silences for span in silence.allowed.values()), default=timedelta(0)),
         "unconfirmed_after": UNCONFIRMED_AFTER,
         "failing_polls": FAILING_POLLS,
         "limit": limit,
@@ -82,6 +84,9 @@ def _stuck(row: Any, now: datetime) -> StuckPayout:
 _IS_IN_FLIGHT: Final = f"p.status IN ({', '.join(repr(str(status)) for status in sorted(IN_FLIGHT))})"
 """Word for word the predicate of ix_payout_in_flight, so that PostgreSQL can prove that the index serves."""
 
+_MAY_BE_LOST: Final = "p.submission IN ('sending', 'unknown', 'not_received')"
+"""Likewise the predicate of ix_payout_unconfirmed."""
+
 _IS_UNCONFIRMED: Final = (
     "p.submission IN ('sending', 'unknown') AND coalesce(p.submitted_at, p.advanced_at) < :now - :unconfirmed_after"
 )
@@ -114,8 +119,9 @@ _FIND: Final = text(
         JOIN integration i ON i.id = p.integration_id
         JOIN organisation o ON o.id = p.organisation_id
         LEFT JOIN silence s ON s.integration_id = p.integration_id AND s.status = p.status
-        WHERE (p.is_disputed OR {_IS_IN_FLIGHT} AND (
-                p.advanced_at < :now - s.allowed OR {_IS_UNCONFIRMED} OR p.submission = 'not_received'))
+        WHERE (p.is_disputed
+                OR {_IS_IN_FLIGHT} AND p.advanced_at < :now - :shortest AND p.advanced_at < :now - s.allowed
+                OR {_IS_IN_FLIGHT} AND {_MAY_BE_LOST} AND ({_IS_UNCONFIRMED} OR p.submission = 'not_received'))
             AND (CAST(:gateway AS text) IS NULL OR i.connector = :gateway)
             AND (CAST(:integration AS text) IS NULL OR i.slug = :integration)
             AND (CAST(:status AS text) IS NULL OR p.status = :status)

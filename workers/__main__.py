@@ -18,6 +18,7 @@ import workers.submit  # noqa: F401 (importing an actor's module registers the a
 from settings import settings
 from telemetry import logs
 from workers.broker import broker
+from workers.outside import outside
 
 THREADS: Final = 4
 """Enough to keep PostgreSQL busy; nothing here waits for partners or gateways."""
@@ -35,6 +36,8 @@ def main() -> None:
     worker.start()
     told_to_stop.wait()
     worker.stop(timeout=STOP_MS)
+    if outside.cache_info().currsize:
+        outside().close()
 
 
 if __name__ == "__main__":

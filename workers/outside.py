@@ -12,6 +12,7 @@ from connectors._http import AiohttpHttp
 
 MOST_AT_ONCE: Final = 64
 MOST_PER_INTEGRATION: Final = 16
+CLOSE_SECONDS: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -24,7 +25,6 @@ class Outside:
         self._loop = asyncio.new_event_loop()
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._shares: dict[int, asyncio.Semaphore] = {}
-        self._under_way = 0
         threading.Thread(target=self._loop.run_forever, name="outside", daemon=True).start()
         self.http: Final = AiohttpHttp()
         asyncio.run_coroutine_threadsafe(self.http.__aenter__(), self._loop).result()
@@ -32,6 +32,11 @@ class Outside:
     def start(self, integration_id: int, call: Coroutine[Any, Any, None]) -> None:
         """Run a call in its turn. Returns at once; what the call raises is logged."""
         asyncio.run_coroutine_threadsafe(self._in_turn(integration_id, call), self._loop)
+
+    def close(self) -> None:
+        """Hang up. Calls under way are lost, and their payouts keep their next poll."""
+        asyncio.run_coroutine_threadsafe(self.http.__aexit__(None, None, None), self._loop).result(CLOSE_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _in_turn(self, integration_id: int, call: Coroutine[Any, Any, None]) -> None:
         share = self._shares.setdefault(integration_id, asyncio.Semaphore(MOST_PER_INTEGRATION))

@@ -70,6 +70,7 @@ def a_receiver() -> Iterator[Receiver]:
             receiver.received.append(request)
             self.send_response(status)
             self.send_header("Content-Length", "0")
+            self.send_header("Location", f"{receiver.url}/elsewhere")  # means something only with 3xx
             self.end_headers()
 
         def log_message(self, *_: object) -> None:

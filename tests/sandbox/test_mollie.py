@@ -117,6 +117,17 @@ def test_a_requested_payout_can_be_canceled_and_an_initiated_one_cannot(stand: S
     assert {payout["order_key"]: payout["is_over"] for payout in stand.truth()}["pay_1:1"] is True
 
 
+def test_a_canceled_payout_goes_no_further(stand: Stand, receiver: Receiver) -> None:
+    stand.behave(speed=2)
+    reference = stand.pay("mollie", "pay_1:1")
+
+    stand.ask("mollie", "DELETE", f"/{reference}")
+    stand.wait_until_idle()
+
+    assert [moment["native"] for moment in stand.truth()[0]["history"]] == ["requested", "canceled"]
+    assert [json.loads(request.body)["type"] for request in receiver.received] == ["payout.canceled"]
+
+
 def test_one_payout_a_day_and_balance_is_refused_only_on_request(stand: Stand) -> None:
     stand.behave(speed=0.01)
     assert stand.create("mollie", "pay_1:1").status_code == 201

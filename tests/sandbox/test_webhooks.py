@@ -135,7 +135,7 @@ def test_a_delay_holds_webhooks_back_at_any_speed(stand: Stand, receiver: Receiv
     assert len(receiver.received) == 1
 
 
-@pytest.mark.parametrize("status", [301, 404, 500])
+@pytest.mark.parametrize("status", [301, 307, 404, 500])
 def test_a_refused_webhook_is_tried_again_with_the_same_body(stand: Stand, receiver: Receiver, status: int) -> None:
     stand.behave(retry_speed=1000)
     receiver.answer = lambda _request, nth: status if nth < 3 else 200
@@ -146,6 +146,7 @@ def test_a_refused_webhook_is_tried_again_with_the_same_body(stand: Stand, recei
     counts = stand.webhooks()
     assert len({request.body for request in receiver.received}) == 1
     assert (counts["made"], counts["sent"], counts["accepted"], counts["refused"]) == (1, 4, 1, {str(status): 3})
+    assert {request.path for request in receiver.received} == {"/mollie"}, "a redirect is not followed"
 
 
 def test_fedapay_signs_every_try_at_its_own_time(stand: Stand, receiver: Receiver) -> None:

@@ -56,6 +56,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_delivery_due", "delivery", ["next_attempt_at"], unique=False, postgresql_where=sa.text("state = 'open'")
     )
+    op.create_index("ix_delivery_dead", "delivery", ["id"], unique=False, postgresql_where=sa.text("state = 'dead'"))
+    op.create_index("ix_delivery_payout", "delivery", ["payout_id"], unique=False)
     op.create_index(
         "ix_delivery_open",
         "delivery",
@@ -251,6 +253,14 @@ def upgrade() -> None:
         ["advanced_at"],
         unique=False,
         postgresql_where=sa.text("status IN ('broadcast', 'initiated', 'pending', 'scheduled')"),
+    )
+    op.create_index("ix_payout_disputed", "payout", ["id"], unique=False, postgresql_where=sa.text("is_disputed"))
+    op.create_index(
+        "ix_payout_unconfirmed",
+        "payout",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("submission IN ('sending', 'unknown', 'not_received')"),
     )
     op.create_index(op.f("ix_payout_organisation_id"), "payout", ["organisation_id"], unique=False)
     _enforce_the_status_law()

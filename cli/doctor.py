@@ -1,0 +1,171 @@
+"""`ratchet doctor`: look at everything the service stands on, and say how to mend what is wrong."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+import redis
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from cli._print import document, json_option
+from models import schema
+from models.database import transaction
+from models.integration import Integration
+from models.sealed import CannotOpen
+from settings import InvalidSettings, settings
+
+LARGEST_SKEW_SECONDS: Final = 5.0
+"""Signed timestamps are refused at 300 s; long before that leases and polls would suffer."""
+LONGEST_LAG_SECONDS: Final = 60.0
+
+Finding = tuple[str, bool, str]
+"""What was looked at, whether it is well, and what was seen or how to mend it."""
+
+
+@click.command()
+@json_option
+def doctor(*, as_json: bool) -> None:
+    """Check everything that the service stands on. Exit status 1 if anything is wrong."""
+    settings()  # without it every check would only repeat that it is missing
+    findings = [finding for check in CHECKS for finding in _run(check)]
+    if as_json:
+        document([{"check": name, "ok": is_well, "detail": detail} for name, is_well, detail in findings])
+    else:
+        for name, is_well, detail in findings:
+            mark = click.style("ok   ", fg="green") if is_well else click.style("WRONG", fg="red", bold=True)
+            click.echo(f"{mark}  {name}: {detail}")
+    if not all(is_well for _, is_well, _ in findings):
+        raise click.exceptions.Exit(1)
+
+
+def _run(check: Callable[[], list[Finding]]) -> list[Finding]:
+    name = check.__name__.strip("_").replace("_", " ")
+    try:
+        return check()
+    except InvalidSettings as error:
+        return [(name, False, str(error))]
+    except (SQLAlchemyError, redis.RedisError, OSError) as error:
+        return [(name, False, f"could not look ({type(error).__name__}); see what is wrong above")]
+
+
+def _database() -> list[Finding]:
+    try:
+        with transaction() as session:
+            version = session.connection().execute(text("SHOW server_version")).scalar_one()
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        return [("database", False, f"{reason}; start `ratchet up`, or set DATABASE_URL to a PostgreSQL that answers")]
+    is_new_enough = int(version.split(".")[0]) >= 15  # noqa: PLR2004
+    return [("database", is_new_enough, f"PostgreSQL {version}" + ("" if is_new_enough else "; needs 15 or later"))]
+
+
+def _queue() -> list[Finding]:
+    try:
+        client = redis.Redis.from_url(settings().redis_url, socket_timeout=3, retry=None)
+        version = client.info("server")["redis_version"]
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    except redis.RedisError as error:
+        return [
+            ("queue", False, f"{type(error).__name__}; start `ratchet up`, or set REDIS_URL to a Redis that answers")
+        ]
+    if policy != "noeviction":
+        return [("queue", False, f"Redis {version} evicts ({policy}): set maxmemory-policy noeviction")]
+    return [("queue", True, f"Redis {version}")]
+
+
+def _migrations() -> list[Finding]:
+    present, wanted = schema.present(), schema.wanted()
+    mend = "" if present == wanted else "; run `ratchet migrate`"
+    return [("migrations", present == wanted, f"at {present or 'nothing'}, this version needs {wanted}{mend}")]
+
+
+def _clocks() -> list[Finding]:
+    before = datetime.now(UTC)
+    with transaction() as session:
+        theirs = session.connection().execute(text("SELECT clock_timestamp()")).scalar_one()
+    ours = before + (datetime.now(UTC) - before) / 2
+    skew = abs((theirs - ours).total_seconds())
+    detail = f"{skew:.3f} s between this machine and the database"
+    return [
+        ("clocks", skew < LARGEST_SKEW_SECONDS, detail + ("" if skew < LARGEST_SKEW_SECONDS else "; run NTP on both"))
+    ]
+
+
+def _gateways() -> list[Finding]:
+    from payouts.integrations import connect
+
+    with transaction() as session:
+        integrations = session.query(Integration).order_by(Integration.slug).all()  # type: ignore[arg-type]
+    if not integrations:
+        return [("gateways", True, "none yet; `ratchet gateways add`")]
+    findings: list[Finding] = []
+    for row in integrations:
+        name = f"gateway {row.slug}"
+        try:
+            connector = connect(row).connector
+        except (CannotOpen, LookupError) as error:
+            findings.append((name, False, str(error)))
+            continue
+        missing = [each for each in connector.CREDENTIALS if not connector.account.credentials.get(each)]
+        if not row.is_active:
+            findings.append((name, True, f"disabled; `ratchet gateways enable {row.slug}` undoes it"))
+        elif connector.REQUIRES_WEBHOOK_SECRET and not row.has_webhook_secret:
+            findings.append(
+                (name, False, "has no webhook secret: every webhook gets 403. Add it anew with --webhook-secret")
+            )
+        elif missing:
+            findings.append((name, False, f"cannot be polled: credential {', '.join(missing)} is missing"))
+        else:
+            findings.append((name, True, f"{row.connector}, verified webhooks and polling"))
+    return findings
+
+
+def _leader() -> list[Finding]:
+    from reconciler.leader import LOCK
+
+    with transaction() as session:
+        held = (
+            session.connection()
+            .execute(
+                text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND granted"),
+                {"key": LOCK},
+            )
+            .scalar_one()
+        )
+    return [
+        (
+            "reconciler",
+            held == 1,
+            "one leads" if held else "nobody leads: nothing is polled or swept; start `python -m reconciler`",
+        )
+    ]
+
+
+def _flow() -> list[Finding]:
+    """Look for work that waits for too long."""
+    with transaction() as session:
+        run = session.connection().execute
+        inbox = run(
+            text("SELECT extract(epoch FROM now() - min(received_at)) FROM inbox_event WHERE state = 'new'")
+        ).scalar()
+        outbox = run(
+            text(
+                "SELECT extract(epoch FROM now() - min(d.next_attempt_at)) FROM delivery d"
+                " JOIN endpoint p ON p.id = d.endpoint_id AND p.is_enabled WHERE d.state = 'open' AND attempts = 0"
+            )
+        ).scalar()
+    return [
+        _lag("inbox", inbox, "the oldest event waits to be applied"),
+        _lag("outbox", outbox, "the oldest delivery waits for its first attempt"),
+    ]
+
+
+def _lag(name: str, seconds: float | None, what: str) -> Finding:
+    if seconds is None or float(seconds) < LONGEST_LAG_SECONDS:
+        return (name, True, "nothing waits for long")
+    return (name, False, f"{what} since {float(seconds):.0f} s; is a worker running (`python -m workers`)?")
+
+
+CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow)
