@@ -97,7 +97,7 @@ def _gateways() -> list[Finding]:
     from payouts.integrations import connect
 
     with transaction() as session:
-        integrations = session.query(Integration).order_by(Integration.slug).all()  # type: ignore[arg-type]
+        integrations = session.query(Integration).order_by(Integration.slug).all()
     if not integrations:
         return [("gateways", True, "none yet; `ratchet gateways add`")]
     findings: list[Finding] = []

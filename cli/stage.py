@@ -277,8 +277,8 @@ class Stage:
                 )
             }
             verdict.events = run(text("SELECT count(*) FROM payout_event")).scalar_one()
-            verdict.inbox = dict(run(text("SELECT state, count(*) FROM inbox_event GROUP BY state")).all())  # type: ignore[arg-type]
-            verdict.deliveries = dict(run(text("SELECT state, count(*) FROM delivery GROUP BY state")).all())  # type: ignore[arg-type]
+            verdict.inbox = dict(run(text("SELECT state, count(*) FROM inbox_event GROUP BY state")).all())
+            verdict.deliveries = dict(run(text("SELECT state, count(*) FROM delivery GROUP BY state")).all())
             verdict.polled = run(text(_POLLED)).scalar_one()
         for row in ours.values():
             verdict.by_status[row.status] = verdict.by_status.get(row.status, 0) + 1

@@ -69,7 +69,7 @@ class Postgres:
     def _create(self) -> None:
         # A server of another major version, or an initdb that was killed, leaves a folder that cannot be used.
         shutil.rmtree(self.folder / "data", ignore_errors=True)
-        command = [self._programs / "initdb", "-D", self.folder / "data", "-U", "ratchet", "-E", "UTF8"]
+        command: list[str | Path] = [self._programs / "initdb", "-D", self.folder / "data", "-U", "ratchet", "-E", "UTF8"]
         command += ["--locale=C", "--auth-local=trust", "--auth-host=reject"]
         creation = processes.start(command, self.log, uid=self.uid)
         if creation.wait(120) != 0:

@@ -10,6 +10,9 @@ from typing import Any, Final
 
 from sandbox.stories import DEFAULT_WEIGHTS, FATES
 
+MAX_SPEED: Final = 1_000_000
+MAX_SPAN_SECONDS: Final = 3600
+
 
 class BadBehaviour(ValueError):
     """The behaviour asked for does not exist. The text names the key and what would be right."""
@@ -85,18 +88,16 @@ def _chance(value: object) -> float:
 
 
 def _speed(value: object) -> float:
-    if not 0 < (number := _number(value)) <= 1_000_000:
-        raise ValueError("must be above 0 and at most 1000000")
+    if not 0 < (number := _number(value)) <= MAX_SPEED:
+        raise ValueError(f"must be above 0 and at most {MAX_SPEED}")
     return number
 
 
 def _span(value: object) -> tuple[float, float]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError("must be [shortest, longest] in seconds")
-    shortest, longest = (_number(end) for end in value)
-    if not 0 <= shortest <= longest <= 3600:
-        raise ValueError("must be [shortest, longest] in seconds, from 0 to 3600")
-    return shortest, longest
+    match value:
+        case [first, last] if 0 <= (shortest := _number(first)) <= (longest := _number(last)) <= MAX_SPAN_SECONDS:
+            return shortest, longest
+    raise ValueError(f"must be [shortest, longest] in seconds, from 0 to {MAX_SPAN_SECONDS}")
 
 
 def _weights(value: object) -> dict[str, float]:

@@ -20,6 +20,7 @@ from sandbox.gateway import Gateway
 from sandbox.world import Payout, iso
 
 PER_PAGE: Final = 25
+MAX_PAGE: Final = 10_000
 UNKNOWN: Final = "Payout not found"
 LAST_ERRORS: Final = {"declined": "The operator declined the payout."}
 
@@ -209,6 +210,6 @@ class FedaPay(Gateway):
 
 def _count(request: Request, name: str, usual: int) -> int:
     text = request.query_params.get(name, str(usual))
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PAGE:
         raise Refused(400, f"{name} must be a number from 1", name)
     return int(text)

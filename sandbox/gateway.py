@@ -7,6 +7,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from typing import ClassVar, Final
 
 from starlette.requests import Request
@@ -62,7 +63,7 @@ class Gateway(ABC):
 
     def is_accepted(self, status: int) -> bool:
         """Tell whether a receiver's answer ends the tries."""
-        return 200 <= status < 300
+        return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
     def headers(self, attempt: int, next_at: int | None) -> dict[str, str]:
         """Return further headers of one try; `next_at` is when the next would be."""

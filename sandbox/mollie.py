@@ -11,6 +11,7 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from http import HTTPStatus
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
@@ -28,7 +29,8 @@ TRIED_AFTER_SECONDS: Final = (0, 60, 180, 420, 900, 1860, 3600, 7200, 14400, 936
 REPLAYED_FOR_SECONDS: Final = 3600
 FOREIGN_EVERY: Final = 5
 """One automatic payout of somebody else stands before every so many of the caller's."""
-TITLES: Final = {401: "Unauthorized Request", 404: "Not Found", 409: "Conflict", 422: "Unprocessable Entity"}
+TITLES: Final = {401: "Unauthorized Request", 422: "Unprocessable Entity"}
+"""Where Mollie's title is not the usual one."""
 MESSAGES: Final = {"returned": "The bank sent the money back.", "bank_processing_failed": "The bank refused it."}
 
 
@@ -123,7 +125,7 @@ class Mollie(Gateway):
         """Write an error in HAL."""
         document = {
             "status": refused.status,
-            "title": TITLES.get(refused.status, "Bad Request" if refused.status < 500 else "Service Unavailable"),
+            "title": TITLES.get(refused.status, HTTPStatus(refused.status).phrase),
             "detail": refused.detail,
             **({"field": refused.field} if refused.field else {}),
             "_links": {"documentation": _link("https://docs.mollie.com/reference/handling-errors", "text/html")},

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sandbox.answers import Document, Refused
 from sandbox.world import Payout
 
+MAX_LIMIT: Final = 250
 WITHOUT_DECIMALS: Final = frozenset({"ISK", "JPY"})
 EVERYTHING_AVAILABLE: Final = {"currency": "EUR", "value": "1000.00"}
 """What an order without an amount pays out."""
@@ -70,8 +71,8 @@ def order_key_of(description: str, idempotency_key: str) -> str:
 def read_page(payouts: list[Payout], asked: Mapping[str, str]) -> tuple[int, int]:
     """Return where the page begins in the list and how long it may be. Raises `Refused`."""
     limit = asked.get("limit", "50")
-    if not limit.isdecimal() or not 1 <= int(limit) <= 250:
-        raise Refused(400, "The limit must be between 1 and 250", "limit")
+    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
+        raise Refused(400, f"The limit must be between 1 and {MAX_LIMIT}", "limit")
     references = [payout.reference for payout in payouts]
     if "from" in asked and asked["from"] not in references:
         raise Refused(400, "The cursor is not a payout of this account", "from")

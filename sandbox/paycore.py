@@ -23,6 +23,7 @@ from sandbox.php import as_php
 from sandbox.world import Payout
 
 MAX_TRIES: Final = 100
+MAX_PAGE: Final = 1000
 MAX_AMOUNT: Final = 10**15
 
 
@@ -219,6 +220,6 @@ def _attempts(payout: Payout, serial: str) -> list[Document]:
 
 def _page(request: Request, name: str, usual: int) -> int:
     text = request.query_params.get(f"page[{name}]", str(usual))
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise Refused(400, f"page[{name}] must be a number from 1 to 1000")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PAGE:
+        raise Refused(400, f"page[{name}] must be a number from 1 to {MAX_PAGE}")
     return int(text)

@@ -1,0 +1,38 @@
+"""Everything under /ops, on one screen."""
+
+from typing import Final
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from receiver.operators import pages, payout, signin, stuck
+from receiver.operators.door import OperatorsDoor
+from receiver.operators.identity import for_people, for_scripts
+
+
+def _home(_: Request) -> Response:
+    return RedirectResponse(signin.HOME, 303)
+
+
+_DOOR: Final = [Middleware(OperatorsDoor)]
+
+ROUTES: Final[list[BaseRoute]] = [
+    Route("/ops", _home, middleware=_DOOR),
+    Mount(
+        "/ops",
+        routes=[
+            Route("/", _home),
+            Route("/style.css", pages.style),
+            Route("/sign-in", signin.ask),
+            Route("/sign-in", signin.sign_in, methods=["POST"]),
+            Route("/sign-out", signin.sign_out, methods=["POST"]),
+            Route("/stuck", for_people(stuck.show)),
+            Route("/stuck.csv", for_scripts(stuck.as_csv)),
+            Route("/stuck.json", for_scripts(stuck.as_json)),
+            Route("/payouts/{payout_id}", for_people(payout.show)),
+        ],
+        middleware=_DOOR,
+    ),
+]

@@ -1,0 +1,134 @@
+"""The stuck-payout report: as a page, as CSV and as JSON, with the same filters."""
+
+import csv
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+import orjson
+from sqlmodel import Session
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors import NAMES
+from models.database import transaction
+from models.lifecycle import PayoutStatus
+from payouts.attention import read_attention
+from payouts.reasons import StuckReason
+from payouts.report import Filters, StuckReport
+from payouts.silence import read_silences
+from payouts.stuck import find_stuck
+from receiver.operators.pages import page
+from receiver.operators.refusals import Refusal
+
+MOST_SHOWN: Final = 200
+MOST_EXPORTED: Final = 10_000
+
+COLUMNS: Final = (
+    "id",
+    "gateway",
+    "integration",
+    "organisation",
+    "order_key",
+    "gateway_reference",
+    "amount",
+    "currency",
+    "status",
+    "submission",
+    "reason",
+    "stuck_since",
+    "age_seconds",
+    "threshold_seconds",
+    "last_evidence_at",
+    "last_evidence_source",
+    "polls",
+    "poll_failures",
+    "poll_failure",
+    "next_poll_at",
+)
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def show(request: Request, operator: str) -> Response:
+    """Show the page."""
+    now = datetime.now(UTC)
+    with transaction() as session:
+        report = find_stuck(session, now, _filters(session, request.query_params), MOST_SHOWN)
+        attention = read_attention(session, now)
+    asked = {name: value for name, value in request.query_params.items() if value}
+    context = {
+        "operator": operator,
+        "report": report,
+        "attention": attention,
+        "asked": asked,
+        "query": f"?{urlencode(asked)}" if asked else "",
+        "choices": {
+            "gateway": sorted({*NAMES, *(silence.gateway for silence in report.silences)}),
+            "integration": [silence.slug for silence in report.silences],
+            "status": list(PayoutStatus),
+            "reason": list(StuckReason),
+        },
+    }
+    return page(request, "stuck.html", context)
+
+
+def as_csv(request: Request, operator: str) -> Response:
+    """Answer the rows as a spreadsheet reads them."""
+    del operator
+    report = _report(request)
+    sheet = io.StringIO()
+    writer = csv.writer(sheet)
+    writer.writerow(COLUMNS)
+    for payout in report.stuck:
+        row = payout.document()
+        writer.writerow([_cell(row[column]) for column in COLUMNS])
+    headers = {
+        "content-disposition": f'attachment; filename="stuck-payouts-{report.as_of:%Y%m%dT%H%M%SZ}.csv"',
+        "x-total-count": str(report.total),
+    }
+    return Response(sheet.getvalue(), media_type="text/csv", headers=headers)
+
+
+def as_json(request: Request, operator: str) -> Response:
+    """Answer the rows and the totals as one JSON document."""
+    del operator
+    return Response(orjson.dumps(_report(request).document()), media_type="application/json")
+
+
+def _report(request: Request) -> StuckReport:
+    with transaction() as session:
+        return find_stuck(session, datetime.now(UTC), _filters(session, request.query_params), MOST_EXPORTED)
+
+
+def _cell(value: object) -> object:
+    """Defuse text that a spreadsheet would run as a formula: order keys are the partners' own words."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _filters(session: Session, given: Mapping[str, str]) -> Filters:
+    """Read the filters; an empty one is none. Raises `Refusal` for a value that nothing could have."""
+    silences = read_silences(session)
+    return Filters(
+        gateway=_one_of(given, "gateway", {*NAMES, *(silence.gateway for silence in silences)}),
+        integration=_one_of(given, "integration", {silence.slug for silence in silences}),
+        status=_word(given, "status", PayoutStatus),
+        reason=_word(given, "reason", StuckReason),
+    )
+
+
+def _one_of(given: Mapping[str, str], name: str, known: set[str]) -> str | None:
+    value = given.get(name) or None
+    if value is not None and value not in known:
+        raise Refusal(400, "invalid_filter", f"There is no such {name}", detail=f"Known: {', '.join(sorted(known))}")
+    return value
+
+
+def _word(given: Mapping[str, str], name: str, words: type[_Word]) -> _Word | None:
+    value = _one_of(given, name, set(words))
+    return None if value is None else words(value)
