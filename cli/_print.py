@@ -1,14 +1,18 @@
 """How commands print: a rich table for people, one JSON document for scripts."""
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+PIPED_WIDTH: Final = 180
+"""Columns when nobody has a terminal to tell: wide enough that no id is folded."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 
@@ -26,7 +30,7 @@ def rows(title: str, columns: Sequence[str], values: Sequence[Sequence[Any]], *,
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in values:
         table.add_row(*[Text(cell(value)) for value in row])
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
 
 
 def document(value: Any) -> None:

@@ -90,7 +90,9 @@ def demo(number: int, seed: int, *, as_json: bool, keep: bool) -> None:
 def _play(stage: Stage, number: int, *, quiet: bool) -> Verdict:
     seconds = LONGEST_SECONDS + number / 20
     console = Console(stderr=quiet)
-    console.print(f"{number} payouts at three sandbox gateways, seed {stage.seed}; logs in {stage.folder}/logs")
+    console.print(
+        f"{number} payouts at three sandbox gateways, seed {stage.seed}; logs in {stage.folder}/logs", soft_wrap=True
+    )
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         stage.create_payouts(number)
         return stage.wait_settled(seconds, on_progress=lambda verdict: live.update(_progress(verdict)))

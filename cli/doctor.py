@@ -8,6 +8,7 @@ import click
 import redis
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import select
 
 from cli._print import document, json_option
 from models import schema
@@ -97,7 +98,7 @@ def _gateways() -> list[Finding]:
     from payouts.integrations import connect
 
     with transaction() as session:
-        integrations = session.query(Integration).order_by(Integration.slug).all()
+        integrations = session.exec(select(Integration).order_by(Integration.slug)).all()
     if not integrations:
         return [("gateways", True, "none yet; `ratchet gateways add`")]
     findings: list[Finding] = []

@@ -26,9 +26,9 @@ from embedded.crew import Crew
 from embedded.house import House
 
 SHORTENED: Final = {
-    "RATCHET_POLL_UNIT_SECONDS": "0.3",
+    "RATCHET_POLL_UNIT_SECONDS": "0.2",
     "RATCHET_POLLS_PER_SECOND": "60",
-    "RATCHET_RETRY_SCALE": "0.1",
+    "RATCHET_RETRY_SCALE": "0.01",
     "RATCHET_PRIVATE_ENDPOINTS": "1",
     "RATCHET_SECURE_COOKIES": "0",
 }

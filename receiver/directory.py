@@ -16,6 +16,8 @@ from models.integration import Integration
 from models.sealed import CannotOpen
 
 FRESH_SECONDS: Final = 3.0
+OLD_SECONDS: Final = 10.0
+"""After so long a quiet a webhook waits for the renewal: meanwhile a secret may have been revoked."""
 ASK_AGAIN_SECONDS: Final = 0.5
 """At most this often for a slug that nobody knows, so that strangers cannot make us query at their pace."""
 
@@ -55,24 +57,29 @@ def load() -> dict[str, Listener]:
 
 
 class Directory:
-    """Finds integrations by slug without waiting for the database, once it has seen them."""
+    """Finds integrations by slug without waiting for the database, once it has seen them and while they are asked for."""
 
     def __init__(self, load: Callable[[], Mapping[str, Listener]] = load) -> None:
         """`load` reads all of them; it may block and may raise."""
         self._load = load
         self._listeners: Mapping[str, Listener] = {}
-        self._loaded_at = float("-inf")
+        self._loaded_at = self._asked_at = float("-inf")
+        self._failure: Exception | None = None
         self._renewal: asyncio.Task[None] | None = None
 
     async def find(self, slug: str) -> Listener | None:
-        """Return the integration, or None. Raises what `load` raises while nothing was ever loaded."""
-        age = time.monotonic() - self._loaded_at
+        """Return the integration, or None. Raises what `load` last raised for a slug that may be a new one."""
+        now = time.monotonic()
         found = self._listeners.get(slug)
-        if found is None and age > ASK_AGAIN_SECONDS:
-            await self._renew()
-            return self._listeners.get(slug)
-        if age > FRESH_SECONDS and (self._renewal is None or self._renewal.done()):
-            self._renewal = asyncio.create_task(self._renew_quietly())
+        if now - self._asked_at > (FRESH_SECONDS if found and not self._failure else ASK_AGAIN_SECONDS):
+            self._asked_at = now
+            if self._renewal is None:
+                self._renewal = asyncio.create_task(self._renew())
+        if self._renewal and (found is None or (now - self._loaded_at > OLD_SECONDS and not self._failure)):
+            await asyncio.shield(self._renewal)
+            found = self._listeners.get(slug)
+        if found is None and self._failure:
+            raise self._failure
         return found
 
     def slug(self, integration_id: int) -> str:
@@ -80,12 +87,13 @@ class Directory:
         return next((known.slug for known in self._listeners.values() if known.id == integration_id), "gone")
 
     async def _renew(self) -> None:
-        self._listeners = await asyncio.to_thread(self._load)
-        self._loaded_at = time.monotonic()
-
-    async def _renew_quietly(self) -> None:
         try:
-            await self._renew()
+            self._listeners = await asyncio.to_thread(self._load)
+            self._loaded_at = time.monotonic()
+            self._failure = None
         except Exception as error:  # noqa: BLE001 (what we know stays true enough while the database is away)
-            self._loaded_at = time.monotonic() - FRESH_SECONDS + ASK_AGAIN_SECONDS
+            self._failure = error
             _log.warning("directory.stale", error=type(error).__name__)
+        finally:
+            self._asked_at = time.monotonic()
+            self._renewal = None

@@ -2,7 +2,7 @@
 
 import ipaddress
 import socket
-from typing import Any
+from typing import Any, Final
 
 from settings import settings
 
@@ -12,10 +12,7 @@ def may_dial(address: str) -> bool:
     if settings().private_endpoints:
         return True
     ip = ipaddress.ip_address(address.split("%", 1)[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in _NAT64:
-            return False
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and any(ip in net for net in _PUBLIC) and not any(ip in net for net in _NOT)
 
 
 def open_vetted_socket(purpose: int, peer: Any) -> "socket.socket | int":
@@ -27,4 +24,13 @@ def open_vetted_socket(purpose: int, peer: Any) -> "socket.socket | int":
     return socket.socket(family, kind, protocol)
 
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_PUBLIC: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("2000::/3"))
+"""All of IPv6 that is given out today. IPv4 in IPv6's clothes (mapped, compatible, NAT64) and site-local stay outside."""
+
+_NOT: Final = (
+    ipaddress.ip_network("192.0.0.0/24"),  # the IETF's own; not every Python calls all of it special
+    ipaddress.ip_network("192.88.99.0/24"),  # 6to4 relays
+    ipaddress.ip_network("2001::/23"),  # Teredo and the IETF's own
+    ipaddress.ip_network("2002::/16"),  # 6to4: holds an IPv4 address that would be dialled in the end
+    ipaddress.ip_network("3fff::/20"),  # documentation
+)

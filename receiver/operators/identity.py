@@ -24,11 +24,10 @@ View = Callable[[Request, str], Response]
 """Answers one operator, in a thread; may block."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_HASHES_AT_ONCE: Final = 2
-"""Each takes 16 MiB and a core: strangers must not be able to make us compute many at once."""
+_HASHING: Final = CapacityLimiter(2)
+"""At once. Each takes 16 MiB and a core: strangers must not be able to make us compute many at once."""
 
-_guesses = Guesses()
-_hashing: CapacityLimiter | None = None
+_GUESSES: Final = Guesses()
 
 
 def sealed_session(name: str) -> str:
@@ -64,27 +63,21 @@ def for_scripts(view: View) -> Endpoint:
 async def password_is_right(request: Request, name: str, password: str) -> bool:
     """Check a password. An unknown name costs the same. Raises `Refusal` 429 after too many tries."""
     peer, known_by = request.client.host if request.client else "", name[:LONGEST_NAME]
-    wait = _guesses.wait_seconds(known_by, peer)
+    wait = _GUESSES.wait_seconds(known_by, peer)
     if wait:
         raise Refusal(429, "too_many_tries", "Too many wrong passwords; wait a minute", retry_after=wait)
     password_hash = await run_in_threadpool(_kept, name)
     is_right = await to_thread.run_sync(
-        password_matches, password[: LONGEST_PASSWORD + 1], password_hash, limiter=_hash_limiter()
+        password_matches, password[: LONGEST_PASSWORD + 1], password_hash, limiter=_HASHING
     )
     if is_right:
-        _guesses.forget(known_by, peer)
+        _GUESSES.forget(known_by, peer)
     return is_right
 
 
 def _kept(name: str) -> bytes | None:
     with transaction() as session:
         return password_hash_of(session, name)
-
-
-def _hash_limiter() -> CapacityLimiter:
-    global _hashing  # noqa: PLW0603 (it belongs to the running event loop, so it cannot be made at import)
-    _hashing = _hashing or CapacityLimiter(_HASHES_AT_ONCE)
-    return _hashing
 
 
 def _by_cookie(request: Request) -> str | None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -122,7 +122,7 @@ def _filters(session: Session, given: Mapping[str, str]) -> Filters:
     )
 
 
-def _one_of(given: Mapping[str, str], name: str, known: set[str]) -> str | None:
+def _one_of(given: Mapping[str, str], name: str, known: Collection[str]) -> str | None:
     value = given.get(name) or None
     if value is not None and value not in known:
         raise Refusal(400, "invalid_filter", f"There is no such {name}", detail=f"Known: {', '.join(sorted(known))}")

@@ -1,0 +1,229 @@
+"""What the measurements stand on: servers of their own, two databases with the same rows, and the processes under test.
+
+The naive way has a database and a Redis database to itself: the reconciler would otherwise do its work for it.
+"""
+
+import json
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from pathlib import Path
+from subprocess import Popen
+from types import TracebackType
+from typing import Any, Final, Self
+
+import psycopg
+import redis
+
+import settings
+from benchmarks import traffic
+from benchmarks.load import Outcome, Plan, write_requests
+from benchmarks.traffic import AMOUNT_MINOR, CURRENCY, SECRET, SLUG
+from embedded import processes
+from embedded.crew import Crew
+from embedded.house import House
+
+START_SECONDS: Final = 30.0
+TABLES: Final = "inbox_event, payout, observation, payout_event, delivery, attempt"
+ENVIRONMENT: Final = {
+    "RATCHET_PRIVATE_ENDPOINTS": "1",  # the sink is on loopback
+    "RATCHET_POLL_UNIT_SECONDS": "86400",  # nobody is polled meanwhile: there is no gateway to ask
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One database and one queue."""
+
+    database_url: str
+    redis_url: str
+
+    def connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """Return a connection that commits every statement."""
+        return psycopg.connect(self.database_url, autocommit=True)
+
+    def number(self, query: str) -> int:
+        """Return the one number that a query asks for."""
+        with self.connect() as connection:
+            row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+        return int(row[0]) if row else 0
+
+    def clear(self, payouts: int = 0) -> None:
+        """Empty queues and tables, and put so many payouts on record that the gateway has."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.flushdb()
+        with self.connect() as connection:
+            connection.execute(f"TRUNCATE {TABLES}")  # type: ignore[arg-type]
+            connection.execute(
+                _PAYOUTS, {"payouts": payouts - 1, "amount": AMOUNT_MINOR, "currency": CURRENCY, "slug": SLUG}
+            )
+            connection.execute(f"VACUUM ANALYZE {TABLES}")  # type: ignore[arg-type]
+
+
+_PAYOUTS: Final = """
+    INSERT INTO payout (id, organisation_id, integration_id, order_key, gateway_reference, amount_minor, currency,
+        description, test_mode, submission, created_at, advanced_at, next_poll_at)
+    SELECT 'pay_' || lpad(to_hex(n), 28, '0'), o.id, i.id, 'order-' || lpad(n::text, 8, '0'),
+        'cpoi_' || lpad(n::text, 12, '0'), %(amount)s, %(currency)s, '', false, 'accepted', now(), now(),
+        now() + interval '30 days'
+    FROM generate_series(0, %(payouts)s) n, organisation o, integration i WHERE i.slug = %(slug)s
+"""
+
+
+class Ground:
+    """`with Ground() as ground:` starts PostgreSQL, Redis and the sink; the rest is started figure by figure."""
+
+    def __enter__(self) -> Self:
+        """Start and migrate the servers, and introduce integration and partner."""
+        self.folder = Path(tempfile.mkdtemp(prefix="ratchet-bench-"))
+        self.folder.chmod(0o711)
+        self._started: list[Popen[bytes]] = []
+        self.ports = dict(zip(("receiver", "sink", "bare", "naive", "operators"), _free_ports(5), strict=True))
+        self.house = House(self.folder, durable=True, ignore_given=True).__enter__()
+        try:
+            self._furnish()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop everything that was started here, and delete the data."""
+        self.stop(*self._started)
+        self.house.__exit__(kind, error, trace)
+        if self.house.postgres and self.house.postgres.sockets.parent != self.house.postgres.folder:
+            shutil.rmtree(self.house.postgres.sockets, ignore_errors=True)
+        if error is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _furnish(self) -> None:
+        ports = {"RATCHET_RECEIVER_PORT": self.ports["receiver"], "RATCHET_OPERATORS_PORT": self.ports["operators"]}
+        settings.adopt({**ENVIRONMENT, **{name: str(port) for name, port in ports.items()}})
+        known = settings.settings()
+        self.real = Place(known.database_url, known.redis_url)
+        _introduce(f"http://127.0.0.1:{self.ports['sink']}/hooks")
+        with psycopg.connect(known.database_url.replace("/ratchet?", "/postgres?"), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE naive TEMPLATE ratchet")
+        self.naive = Place(known.database_url.replace("/ratchet?", "/naive?"), f"{known.redis_url}?db=1")
+        self.sink = self.start("benchmarks.sink", str(self.ports["sink"]), port=self.ports["sink"])
+
+    def crew(self) -> Crew:
+        """Return the Procfile's processes, none of them started."""
+        return Crew({**self.house.environment, **ENVIRONMENT}, self.folder / "logs")
+
+    def start(
+        self, module: str, *arguments: str, place: Place | None = None, port: int | None = None, core: int | None = None
+    ) -> "Popen[bytes]":
+        """Start a module as a process; wait for its port, if it has one."""
+        log = self.folder / "logs" / f"{'-'.join([module, *arguments])}.log"
+        environment = settings.inherited()
+        if place:
+            environment |= {"DATABASE_URL": place.database_url, "REDIS_URL": place.redis_url}
+        process = processes.start([sys.executable, "-m", module, *arguments], log, env=environment)
+        self._started.append(process)
+        pin(process, core)
+        if port:
+            processes.wait_until(lambda: is_open(port), process, log)
+        return process
+
+    def stop(self, *started: "Popen[bytes]") -> None:
+        """Stop processes that were started here."""
+        for process in started:
+            processes.stop(process)
+        self._started = [process for process in self._started if process not in started]
+
+    def write(self, payouts: int, first: int = 0) -> Path:
+        """Write the requests for so many payouts, once, and return their file."""
+        file = self.folder / f"requests-{first}-{payouts}"
+        if not file.exists():
+            write_requests(file, (webhook.request() for webhook in traffic.webhooks(payouts, first)))
+        return file
+
+    def load(self, port: int, requests: Path, seconds: float, **more: Any) -> Outcome:
+        """Run the load generator and return what came of it."""
+        answer = self.folder / "answer"
+        answer.unlink(missing_ok=True)
+        plan = Plan(port=port, requests=str(requests), answer=str(answer), seconds=seconds, **more)
+        log = self.folder / "logs" / "load.log"
+        process = processes.start([sys.executable, "-m", "benchmarks.load", json.dumps(asdict(plan))], log)
+        if process.wait(seconds * 4 + 60) != 0:
+            raise RuntimeError(f"the load generator failed; its log ends:\n{processes.tail(log)}")
+        return Outcome(**json.loads(answer.read_text()))
+
+    def ask_sink(self, path: str) -> dict[str, float]:
+        """Ask the sink what it has received."""
+        connection = HTTPConnection("127.0.0.1", self.ports["sink"], timeout=20)
+        try:
+            connection.request("GET", path)
+            answer: dict[str, float] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        return answer
+
+
+def _introduce(url: str) -> None:
+    """Put one integration and one partner with one endpoint on record."""
+    from models import schema
+    from models.database import engine, transaction
+    from models.endpoint import Endpoint
+    from models.integration import Integration, IntegrationSecrets
+    from models.organisation import Organisation
+    from models.sealed import seal
+    from workers.signing import new_secret
+
+    schema.migrate()
+    now = datetime.now(UTC)
+    with transaction() as session:
+        organisation = Organisation(name="Acme", created_at=now)
+        session.add(organisation)
+        session.flush()
+        sealed = seal([new_secret()])
+        session.add(Endpoint(organisation_id=organisation.id, url=url, sealed=sealed, created_at=now, updated_at=now))
+        integration = Integration(
+            slug=SLUG, connector="paycore", sealed=b"", has_webhook_secret=False, created_at=now, updated_at=now
+        )
+        integration.keep(IntegrationSecrets((SECRET,), {}))
+        session.add(integration)
+    engine().dispose()  # a database with connections cannot be a template
+
+
+def pin(process: "Popen[bytes]", core: int | None) -> None:
+    """Keep a process that has just been started, and all its threads to come, on one core."""
+    import os
+
+    if core is not None and core < (os.cpu_count() or 1):
+        os.sched_setaffinity(process.pid, {core})
+
+
+def wait_for(holds: Callable[[], bool], seconds: float, what: str) -> None:
+    """Return once it holds. Raises `TimeoutError`."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come about within {seconds:g} s")
+        time.sleep(0.01)
+
+
+def is_open(port: int) -> bool:
+    """Tell whether somebody listens."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

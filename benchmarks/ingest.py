@@ -1,0 +1,88 @@
+"""Webhooks a second that are verified, durably stored and deduplicated, against an endpoint that does nothing at all.
+
+The receiver runs as its Procfile line says, alone on core 0; the load generator has core 1, which it shares with
+PostgreSQL. No worker runs: what applying costs is the story's figure.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from benchmarks.ground import Ground, is_open, pin, wait_for
+from benchmarks.load import Outcome
+from benchmarks.tables import Check, Figure
+
+PAYOUTS: Final = 60_000
+"""Three requests each: more than any variant answers in one measurement."""
+SERVER_CORE: Final = 0
+LOAD_CORE: Final = 1
+OPEN_LOOP_SHARE: Final = 0.5
+
+
+def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
+    """Measure at 64 and at 256 connections."""
+    with _servers(ground):
+        return [_measure(ground, seconds, rounds, connections) for connections in (64, 256)]
+
+
+@contextmanager
+def _servers(ground: Ground) -> Iterator[None]:
+    crew = ground.crew()
+    pin(crew.start_one("receiver"), SERVER_CORE)
+    started = [
+        ground.start("benchmarks.serve", "bare", str(ground.ports["bare"]), port=ground.ports["bare"], core=SERVER_CORE),
+        ground.start(
+            "benchmarks.serve", "storing", str(ground.ports["naive"]),
+            place=ground.naive, port=ground.ports["naive"], core=SERVER_CORE,
+        ),
+    ]  # fmt: skip
+    try:
+        wait_for(lambda: is_open(ground.ports["receiver"]), 30, "the receiver")
+        yield
+    finally:
+        crew.stop()
+        ground.stop(*started)
+
+
+def _measure(ground: Ground, seconds: float, rounds: int, connections: int) -> Figure:
+    values: dict[str, list[float]] = {"ratchet": [], "bare": [], "one commit per request": []}
+    p99: list[float] = []
+    ports = {"ratchet": "receiver", "bare": "bare", "one commit per request": "naive"}
+    for _ in range(rounds):
+        ground.real.clear()
+        ground.naive.clear()
+        for variant, port in ports.items():
+            outcome = _load(ground, port, seconds, connections=connections)
+            values[variant].append(outcome.rate)
+            if variant == "ratchet":
+                _check_stored(ground, outcome)
+        ground.real.clear()
+        rate = values["ratchet"][-1] * OPEN_LOOP_SHARE
+        p99.append(_load(ground, "receiver", seconds, connections=connections, rate=rate).p99_ms)
+    figure = Figure(f"ingest, {connections} connections", "webhooks/s", values)
+    figure.ratio("ratchet", "bare", 0.70)
+    figure.ratio("ratchet", "one commit per request", 10)
+    figure.checks.append(Check("ratchet's p99 at half of that rate, open loop", p99, 50, at_most=True, unit=" ms"))
+    figure.notes.append(_ceiling(ground, seconds, connections))
+    return figure
+
+
+def _load(ground: Ground, server: str, seconds: float, **more: float) -> Outcome:
+    outcome = ground.load(ground.ports[server], ground.write(PAYOUTS), seconds, core=LOAD_CORE, **more)
+    if outcome.refused or outcome.lost:
+        raise RuntimeError(f"{server}: {outcome.refused} refused, {outcome.lost} lost of {outcome.sent}")
+    return outcome
+
+
+def _check_stored(ground: Ground, outcome: Outcome) -> None:
+    stored = ground.real.number("SELECT count(*) FROM inbox_event")
+    if stored != outcome.accepted:
+        raise RuntimeError(f"{outcome.accepted} were answered 200 and {stored} are stored")
+
+
+def _ceiling(ground: Ground, seconds: float, connections: int) -> str:
+    pin(ground.sink, SERVER_CORE)
+    rate = _load(ground, "sink", seconds, connections=connections).rate
+    ground.ask_sink("/forget")
+    pin(ground.sink, None)
+    return f"Generator's ceiling (against the sink on core {SERVER_CORE}): {rate:,.0f} requests/s."

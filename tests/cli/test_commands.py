@@ -1,0 +1,201 @@
+"""The commands as an operator types them, on a real database."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlmodel import select
+
+from cli import ratchet
+from models.database import transaction
+from models.integration import Integration
+from models.lifecycle import PayoutStatus
+from tests.factories import SECRET, a_payout, an_endpoint, an_integration, say
+
+pytestmark = pytest.mark.usefixtures("database")
+
+ADD = ["gateways", "add", "paycore", "paycore-eu"]
+CREDENTIALS = ["--credential", "account_id=coma_1", "--credential", "api_key=sk_test_planted"]
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(ratchet, words)
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [[], ["--webhook-secret", ""], ["--webhook-secret", "   "], ["--webhook-secret", "good", "--webhook-secret", ""]],
+)
+def test_an_integration_is_not_added_without_a_real_webhook_secret(secrets: Sequence[str]) -> None:
+    result = run(*ADD, *secrets, *CREDENTIALS)
+
+    assert result.exit_code == 2
+    assert "secret" in result.output
+    with transaction() as session:
+        assert session.exec(select(Integration)).all() == []
+
+
+def test_an_integration_without_secret_can_be_added_only_on_purpose_and_the_doctor_says_so() -> None:
+    added = run(*ADD, "--no-webhook-secret", *CREDENTIALS)
+    doctor = run("doctor")
+
+    assert added.exit_code == 0
+    assert "403" in added.output
+    assert doctor.exit_code == 1
+    assert "no webhook secret" in doctor.output
+
+
+def test_secrets_and_credentials_are_never_listed() -> None:
+    run(*ADD, "--webhook-secret", "planted-secret", *CREDENTIALS)
+
+    listed = run("gateways", "list")
+    as_json = run("gateways", "list", "--json")
+
+    assert "paycore-eu" in listed.output
+    assert json.loads(as_json.output)[0]["has_webhook_secret"] is True
+    assert "planted" not in listed.output + as_json.output
+
+
+def test_a_slug_is_taken_once() -> None:
+    run(*ADD, "--webhook-secret", SECRET, *CREDENTIALS)
+
+    again = run(*ADD, "--webhook-secret", SECRET, *CREDENTIALS)
+
+    assert again.exit_code == 1
+    assert "already" in again.output
+
+
+@pytest.mark.parametrize("slug", ["UPPER", "with/slash", "-dash", "", "x" * 64, "a b"])
+def test_a_slug_is_safe_in_a_url(slug: str) -> None:
+    result = run("gateways", "add", "paycore", slug, "--webhook-secret", SECRET)
+
+    assert result.exit_code == 2
+
+
+def test_an_unknown_connector_names_those_there_are() -> None:
+    result = run("gateways", "add", "nobody", "nobody-eu", "--webhook-secret", SECRET)
+
+    assert result.exit_code == 2
+    assert "mollie" in result.output
+
+
+def test_a_disabled_integration_is_shown_as_disabled_and_can_be_enabled() -> None:
+    an_integration(slug="paycore-eu")
+
+    run("gateways", "disable", "paycore-eu")
+    disabled = json.loads(run("gateways", "list", "--json").output)[0]["is_active"]
+    run("gateways", "enable", "paycore-eu")
+
+    assert disabled is False
+    assert json.loads(run("gateways", "list", "--json").output)[0]["is_active"] is True
+
+
+def test_disabling_what_is_not_there_names_what_is() -> None:
+    an_integration(slug="paycore-eu")
+
+    result = run("gateways", "disable", "paycore-us")
+
+    assert result.exit_code == 1
+    assert "paycore-eu" in result.output
+
+
+def test_an_endpoints_secret_is_shown_once() -> None:
+    added = run("endpoints", "add", "Acme", "https://partner.example/hooks")
+    secret = added.output.splitlines()[1]
+
+    listed = run("endpoints", "list", "--json")
+
+    assert secret.startswith("whsec_")
+    assert secret not in listed.output
+    assert json.loads(listed.output)[0]["url"] == "https://partner.example/hooks"
+
+
+def test_a_payout_is_added_and_shown_with_the_evidence_for_every_step() -> None:
+    an_integration(slug="paycore-eu")
+    an_endpoint()
+
+    added = run(
+        "payouts", "add", "paycore-eu", "Acme", "250.00", "EUR", "--order-key", "tx-1:1", "--reference", "cpoi_1"
+    )
+    shown = run("payouts", "show", added.output.strip())
+
+    assert added.exit_code == 0
+    assert shown.exit_code == 0
+    assert "250.00 EUR" in shown.output
+    assert "born → pending" in shown.output
+
+
+def test_a_payout_shows_what_its_gateway_said() -> None:
+    payout = a_payout()
+    say(payout, PayoutStatus.BROADCAST)
+    say(payout, PayoutStatus.INITIATED)
+
+    shown = run("payouts", "show", payout.id)
+
+    assert "webhook said" in shown.output
+    assert "stale" in shown.output
+    assert json.loads(run("payouts", "show", payout.id, "--json").output)["payout"]["status"] == "broadcast"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency"), [("1.005", "EUR"), ("-1", "EUR"), ("1e3", "EUR"), ("1", "XXQ"), ("", "EUR")]
+)
+def test_an_amount_that_cannot_be_held_exactly_is_refused(amount: str, currency: str) -> None:
+    an_integration(slug="paycore-eu")
+    an_endpoint()
+
+    result = run("payouts", "add", "paycore-eu", "Acme", "--order-key", "k", "--", amount, currency)
+
+    assert result.exit_code == 2
+
+
+def test_a_payout_at_a_gateway_without_secret_is_refused_with_its_code() -> None:
+    an_integration(slug="paycore-eu", webhook_secrets=())
+    an_endpoint()
+
+    result = run("payouts", "add", "paycore-eu", "Acme", "1.00", "EUR", "--order-key", "k")
+
+    assert result.exit_code == 1
+    assert "webhook_secret_missing" in result.output
+
+
+def test_the_same_order_key_is_refused_the_second_time() -> None:
+    an_integration(slug="paycore-eu")
+    an_endpoint()
+    words = ("payouts", "add", "paycore-eu", "Acme", "1.00", "EUR", "--order-key", "k", "--reference", "r")
+
+    first, second = run(*words), run(*words)
+
+    assert first.exit_code == 0
+    assert second.exit_code == 1
+    assert "payout_exists" in second.output
+
+
+def test_nothing_stuck_says_so_and_something_stuck_says_why() -> None:
+    nothing = run("stuck")
+    payout = a_payout(status=PayoutStatus.INITIATED, is_disputed=True, dispute="amount_differs")
+
+    something = json.loads(run("stuck", "--json").output)
+
+    assert "nothing is stuck" in nothing.output
+    assert [row["id"] for row in something["stuck"]] == [payout.id]
+    assert something["stuck"][0]["reason"] == "disputed"
+
+
+def test_the_doctor_finds_servers_and_schema_well() -> None:
+    findings = {finding["check"]: finding for finding in json.loads(run("doctor", "--json").output)}
+
+    assert findings["database"]["ok"]
+    assert findings["queue"]["ok"]
+    assert findings["migrations"]["ok"]
+    assert findings["clocks"]["ok"]
+    assert not findings["reconciler"]["ok"]
+    assert "python -m reconciler" in findings["reconciler"]["detail"]
+
+
+def test_migrate_twice_changes_nothing_the_second_time() -> None:
+    result = run("migrate")
+
+    assert result.exit_code == 0
+    assert "0001 → 0001" in result.output
