@@ -1,5 +1,6 @@
 """The only reader of the environment. Everything that differs between two installations is one field here."""
 
+import math
 import os
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,7 +35,7 @@ class Settings:
     bind: str
     """`RATCHET_BIND` (127.0.0.1): the address both doors listen on."""
     private_endpoints: bool
-    """`RATCHET_PRIVATE_ENDPOINTS` (0): 1 lets partners' endpoints be http and on private addresses. Development only."""
+    """`RATCHET_PRIVATE_ENDPOINTS` (0): 1 lets endpoints be http and on private addresses. Development only."""
     poll_unit_seconds: float
     """`RATCHET_POLL_UNIT_SECONDS` (60): what the poll schedules count in. The demo shortens it."""
     polls_per_second: int
@@ -60,8 +61,8 @@ def _number(name: str, default: _Number) -> _Number:
         value = type(default)(text) if text else default
     except ValueError:
         raise InvalidSettings(f"{name} must be a number") from None
-    if value < 0:
-        raise InvalidSettings(f"{name} must not be negative")
+    if not 0 <= value < math.inf:  # a NaN is neither
+        raise InvalidSettings(f"{name} must not be negative, and must be finite")
     return value
 
 

@@ -71,5 +71,5 @@ def _owe(place: Place, number: int) -> list[str]:
     place.clear(number)
     with place.connect() as connection:
         for statement in (_EVENTS, _DELIVERIES, "VACUUM ANALYZE payout_event, delivery"):
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
         return [row[0] for row in connection.execute("SELECT id FROM delivery ORDER BY id")]

@@ -51,7 +51,7 @@ class Place:
     def number(self, query: str) -> int:
         """Return the one number that a query asks for."""
         with self.connect() as connection:
-            row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(query).fetchone()
         return int(row[0]) if row else 0
 
     def clear(self, payouts: int = 0) -> None:
@@ -59,11 +59,11 @@ class Place:
         with redis.Redis.from_url(self.redis_url) as client:
             client.flushdb()
         with self.connect() as connection:
-            connection.execute(f"TRUNCATE {TABLES}")  # type: ignore[arg-type]
+            connection.execute(f"TRUNCATE {TABLES}")
             connection.execute(
                 _PAYOUTS, {"payouts": payouts - 1, "amount": AMOUNT_MINOR, "currency": CURRENCY, "slug": SLUG}
             )
-            connection.execute(f"VACUUM ANALYZE {TABLES}")  # type: ignore[arg-type]
+            connection.execute(f"VACUUM ANALYZE {TABLES}")
 
 
 _PAYOUTS: Final = """

@@ -94,8 +94,7 @@ class _Connection(asyncio.Protocol):
         self._received = b""
         self.due_at: float | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (a TCP connection's is)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
 
     def send(self, request: bytes, due_at: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pycurl
 import redis
@@ -24,11 +24,11 @@ def describe(database_url: str, redis_url: str, folder: Path) -> str:
     """Return machine, versions and durability as Markdown lines."""
     memory = psutil.virtual_memory().total / 2**30
     lines = [
-        f"- machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()};"
-        f" load average before: {os.getloadavg()[0]:.2f}",
-        f"- Python {platform.python_version()}, {_postgres(database_url)}, Redis {_redis(redis_url)}, {pycurl.version.split()[1]}",
+        f"- machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}",
+        f"- load average before: {os.getloadavg()[0]:.2f} (other work on the machine moves every figure)",
+        f"- Python {platform.python_version()}, {_postgres(database_url)}, Redis {_redis(redis_url)}, {_curl()}",
         "- " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        f"- durability: {_durability(database_url)}, fdatasync of 8 KiB {_fdatasync_ms(folder):.2f} ms (median of {SYNCS})",
+        f"- durability: {_durability(database_url)}; fdatasync of 8 KiB takes {_fdatasync_ms(folder):.2f} ms (median)",
     ]
     return "\n".join(lines) + "\n"
 
@@ -38,6 +38,10 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def _curl() -> str:
+    return str(pycurl.version.split()[1])
 
 
 def _postgres(url: str) -> str:
@@ -54,7 +58,7 @@ def _durability(url: str) -> str:
 
 def _redis(url: str) -> str:
     with redis.Redis.from_url(url) as client:
-        return str(client.info("server")["redis_version"])  # type: ignore[index]
+        return str(client.info("server")["redis_version"])
 
 
 def _fdatasync_ms(folder: Path) -> float:

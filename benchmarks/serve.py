@@ -67,9 +67,10 @@ def main(what: str, *more: str) -> None:
         _work(tasks.broker, tasks.THREADS)
     elif what == "queue":
         import workers.__main__ as real
+        from workers.broker import broker
 
         logs.configure("worker")
-        _work(real.broker, real.THREADS, {*more})
+        _work(broker, real.THREADS, {*more})
     else:
         from benchmarks.naive import receiver
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks.ground import Ground, Place, is_open, wait_for
 from benchmarks.load import Outcome, percentile

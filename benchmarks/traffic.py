@@ -65,7 +65,7 @@ class Webhook:
 
 
 def webhooks(payouts: int, first: int = 0) -> Iterator[Webhook]:
-    """Yield three webhooks for each of so many payouts: everybody's first step, then everybody's second…"""
+    """Yield three webhooks for each of so many payouts: all first steps, then all second ones, then all last ones."""
     for step in range(len(WORDS)):
         for payout in range(first, first + payouts):
             yield Webhook(payout, step)

@@ -48,7 +48,7 @@ class Reason(StrEnum):
     UNCOVERED_COMPONENT = "uncovered_component"
     FORBIDDEN_ALGORITHM = "forbidden_algorithm"
     UNTRUSTED_KEY_SOURCE = "untrusted_key_source"
-    NO_SECRET_CONFIGURED = "no_secret_configured"
+    NO_SECRET_CONFIGURED = "no_secret_configured"  # noqa: S105 (a reason, not a secret)
 
 
 class InvalidSignature(Exception):
@@ -257,17 +257,26 @@ class Connector(ABC):
         Needs no network. Raises `UnreadableEvent`.
         """
 
-    @abstractmethod
     async def submit(self, order: Order, http: Http) -> Submission:
-        """Hand the payout over. Raises `OutcomeUnknown`, or `GatewayUnavailable` when it certainly never arrived."""
+        """Hand the payout over. Raises `OutcomeUnknown`, or `GatewayUnavailable` when it certainly never arrived.
+
+        A connector that only listens (`SUPPORTS_PAYOUTS` false) does not write it; then it is positively refused.
+        """
+        del order, http
+        return Rejected(code="payouts_unsupported", message=f"{self.name} cannot create payouts")
 
     @abstractmethod
     async def fetch(self, reference: str | None, order_key: str, http: Http) -> PayoutUpdate | NotFound:
         """Ask about one payout, by the gateway's reference or else by our key. Raises `GatewayUnavailable`."""
 
-    @abstractmethod
-    def list_since(self, since: datetime, http: Http) -> AsyncIterator[PayoutUpdate]:
-        """Walk the gateway's payouts changed or created since then, newest first, all pages."""
+    async def list_since(self, since: datetime, http: Http) -> AsyncIterator[PayoutUpdate]:
+        """Walk the gateway's payouts changed or created since then, newest first, all pages.
+
+        A connector that only listens does not write it; then there is nothing to walk.
+        """
+        del since, http
+        for nothing in ():
+            yield nothing
 
     async def cancel(self, reference: str, http: Http) -> PayoutUpdate | Rejected:
         """Call the payout off before the gateway executes it. Raises as `submit` does.

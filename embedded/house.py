@@ -5,7 +5,7 @@ import secrets
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from cryptography.fernet import Fernet
 
@@ -31,7 +31,7 @@ class House:
         self.postgres = None if database_url else Postgres(folder / "postgres", from_wheel=from_wheel, durable=durable)
         self.redis = None if redis_url else Redis(folder / "redis", from_wheel=from_wheel)
 
-    def __enter__(self) -> "House":
+    def __enter__(self) -> Self:
         """Start what is not given, and adopt the outcome in this process's environment."""
         try:
             if self.postgres:
@@ -46,7 +46,9 @@ class House:
         _write_private(self.folder / ENVIRONMENT, "".join(f"{k}={v}\n" for k, v in self.environment.items()))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop what was started here, and nothing else."""
         (self.folder / ENVIRONMENT).unlink(missing_ok=True)
         self._stop()

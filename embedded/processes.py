@@ -42,7 +42,9 @@ def start(
         )
 
 
-def wait_until(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path, *, seconds: float = 30) -> None:
+def wait_until(
+    ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path, *, seconds: float = 30
+) -> None:
     """Return once `ready()` holds. Raises `DidNotStart` when the process ends first or the time is up."""
     deadline = time.monotonic() + seconds
     while not ready():

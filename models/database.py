@@ -32,6 +32,7 @@ def engine() -> Engine:
         max_overflow=10,
         pool_pre_ping=True,
         pool_timeout=5,
+        hide_parameters=True,  # a failed statement is logged with its error, never with a partner's rows
         connect_args={"connect_timeout": 3, "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"},
     )
 

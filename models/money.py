@@ -43,13 +43,16 @@ def exponent(currency: str) -> int:
 def to_minor(amount: str | int | Decimal, currency: str) -> int:
     """Return `amount` (major units) in minor units of `currency`.
 
-    Raises `InvalidAmount` when it cannot be held exactly: a float never gets here, a third decimal of EUR is refused,
+    Raises `InvalidAmount` when it cannot be held exactly: a float is refused, so is a third decimal of EUR,
     and text is plain digits with at most one point, whatever else Python would read as a number.
     """
-    if isinstance(amount, str) and not _PLAIN.fullmatch(amount):
+    decimals = exponent(currency)
+    # `True` is an int to Python, and a float reaches us through JSON whatever the annotation says.
+    is_number = type(amount) in (int, Decimal) or (isinstance(amount, str) and _PLAIN.fullmatch(amount))
+    if not is_number:
         raise InvalidAmount("not a decimal number")
     try:
-        shifted = _EXACT.scaleb(Decimal(amount), exponent(currency))
+        shifted = _EXACT.scaleb(Decimal(amount), decimals)
         minor = int(shifted) if shifted.is_finite() and 0 <= shifted <= MAX_AMOUNT_MINOR else -1
     except (ArithmeticError, ValueError):
         raise InvalidAmount("not a decimal number") from None

@@ -1,4 +1,4 @@
-"""Operators' passwords: kept as scrypt hashes (RFC 7914), compared at the same cost whether or not the name is known."""
+"""Operators' passwords: kept as scrypt hashes (RFC 7914), compared at one cost whether or not the name is known."""
 
 import hmac
 import os

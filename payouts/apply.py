@@ -82,7 +82,7 @@ def _read(row: Any, integration: Connected) -> _Reading:
     except UnreadableEvent as error:
         _log.warning("inbox.unreadable", inbox_event=row.id, integration=integration.slug, error=str(error))
         return reading.set_aside(InboxState.UNREADABLE, str(error)[:200])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (a connector's bug must not hold up its neighbours)
         _log.exception("inbox.poison", inbox_event=row.id, integration=integration.slug)
         return reading.set_aside(InboxState.POISON, f"parse: {type(error).__name__}")
     return reading

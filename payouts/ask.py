@@ -79,6 +79,8 @@ def questions(session: Session, ids: Sequence[str]) -> list[Question]:
 
 def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: datetime) -> Observed:
     """Take answers as evidence; count silence, and back off."""
+    # All of them at once and in order: two lots of locks in one transaction could meet another transaction's crosswise.
+    lock(session, [question.payout_id for question, _ in answers])
     told = [(question, answer) for question, answer in answers if isinstance(answer, PayoutUpdate)]
     evidence = [Evidence(q.integration.id, _named(q, update), Source.POLL) for q, update in told]
     observed = observe(session, evidence, now)

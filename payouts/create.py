@@ -54,7 +54,7 @@ def create(session: Session, new: NewPayout, now: datetime) -> Created:
     integration = _guarded(session, new.integration)
     organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
     if organisation is None:
-        raise Refused("unknown_organisation", f"no organisation {new.organisation!r}; `ratchet endpoints add` makes one")
+        raise Refused("unknown_organisation", f"no organisation {new.organisation!r}: `ratchet endpoints add`")
     payout = Payout(
         organisation_id=organisation.id,
         integration_id=integration.id or 0,

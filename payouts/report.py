@@ -126,7 +126,8 @@ class StuckReport:
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
         sums = {name: {"number": number, "amount": amount} for name, (number, amount) in self.by_currency.items()}
-        by = {"by_reason": self.by_reason, "by_gateway": self.by_gateway, "by_currency": sums}
+        reasons = {reason.value: number for reason, number in self.by_reason.items()}
+        by = {"by_reason": reasons, "by_gateway": self.by_gateway, "by_currency": sums}
         return {
             "stuck": [payout.document() for payout in self.stuck],
             "totals": {"number": self.total, **by},

@@ -1,4 +1,4 @@
-"""Hand a payout over to its gateway, once. A lost answer is an unknown outcome, and unknown is asked about, not retried.
+"""Hand a payout over to its gateway, once. A lost answer is an unknown outcome: it is asked about, not retried.
 
 `begin` commits `sending` before the request leaves; a crash afterwards leaves `sending`, which counts as unknown.
 """

@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import blake2b
 from itertools import count
 from typing import Any
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from connectors._base import PayoutUpdate
 from models.database import transaction
 from models.endpoint import Endpoint
+from models.inbox import InboxEvent
 from models.integration import Integration, IntegrationSecrets
 from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
-from models.payout import Payout, Source
+from models.outbox import Delivery
+from models.payout import Observation, Payout, PayoutEvent, Source
 from models.sealed import seal
 from payouts.create import NewPayout, create
 from payouts.observe import Evidence, Observed, observe
@@ -112,6 +115,54 @@ def get_payout(payout_id: str) -> Payout:
     """Return a payout as it stands now."""
     with transaction() as session:
         return session.exec(select(Payout).where(Payout.id == payout_id)).one()
+
+
+def get_events(payout: Payout) -> list[PayoutEvent]:
+    """Return a payout's events in order."""
+    with transaction() as session:
+        events = select(PayoutEvent).where(PayoutEvent.payout_id == payout.id)
+        return list(session.exec(events.order_by(col(PayoutEvent.sequence))))
+
+
+def get_observations(payout: Payout) -> list[Observation]:
+    """Return what is on record about a payout, in order."""
+    with transaction() as session:
+        observations = select(Observation).where(Observation.payout_id == payout.id)
+        return list(session.exec(observations.order_by(col(Observation.id))))
+
+
+def get_deliveries(payout: Payout) -> list[Delivery]:
+    """Return what is and was owed about a payout, in order."""
+    with transaction() as session:
+        deliveries = select(Delivery).where(Delivery.payout_id == payout.id)
+        return list(session.exec(deliveries.order_by(col(Delivery.sequence), col(Delivery.id))))
+
+
+def an_inbox_event(integration: Integration, body: bytes, *, event_key: str | None = None, **columns: Any) -> int:
+    """Return the id of a verified webhook, stored and not applied yet."""
+    event = InboxEvent(
+        integration_id=integration.id or 0,
+        event_key=event_key or f"key-{next(_numbers)}",
+        body=body,
+        body_digest=blake2b(body, digest_size=16).digest(),
+        received_at=datetime.now(UTC),
+        **columns,
+    )
+    with transaction() as session:
+        session.add(event)
+    return event.id or 0
+
+
+def get_inbox_event(event_id: int) -> InboxEvent:
+    """Return an inbox event as it stands now."""
+    with transaction() as session:
+        return session.exec(select(InboxEvent).where(InboxEvent.id == event_id)).one()
+
+
+def evidence(payout: Payout, status: PayoutStatus | None, *, source: Source = Source.WEBHOOK, **facts: Any) -> Evidence:
+    """Return a gateway's word about a payout, by its reference; `facts` may change any field of the update."""
+    named = {"reference": payout.gateway_reference, "order_key": payout.order_key, "said": str(status)}
+    return Evidence(payout.integration_id, PayoutUpdate(**{**named, "status": status, **facts}), source)
 
 
 def say(payout: Payout, status: PayoutStatus | None, *, source: Source = Source.WEBHOOK, **facts: Any) -> Observed:

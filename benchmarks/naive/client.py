@@ -20,7 +20,7 @@ def send_naive_deliver(place: Place) -> Callable[[Sequence[str]], None]:
 
 
 def _sender(place: Place, queue: str, actor: str) -> Callable[[Sequence[Any]], None]:
-    broker = RedisBroker(url=place.redis_url)
+    broker = RedisBroker(url=place.redis_url)  # type: ignore[no-untyped-call]
     broker.declare_queue(queue)
 
     def send(ids: Sequence[Any]) -> None:

@@ -64,7 +64,7 @@ class Receiver:
         if self._sends:
             from benchmarks.naive.tasks import apply_event
 
-            apply_event.send(event.id)
+            apply_event.send(event.id or 0)
 
 
 def storing() -> Starlette:

@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import dramatiq
 import requests
@@ -21,13 +21,14 @@ from models.payout import Observation, Payout, PayoutEvent, SubmissionState
 from models.sealed import unseal
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
+from payouts.standing import Standing
 from settings import settings
 from workers.signing import signature
 
 THREADS: Final = 8
 """Dramatiq's default for one process."""
 
-broker: Final = RedisBroker(url=settings().redis_url)
+broker: Final = RedisBroker(url=settings().redis_url)  # type: ignore[no-untyped-call]
 
 
 @dramatiq.actor(broker=broker, queue_name="naive-apply")
@@ -89,7 +90,7 @@ def _advance(session: Session, payout: Payout, update: PayoutUpdate, joined: Pay
         source="webhook",
         occurred_at=update.occurred_at,
         created_at=now,
-        payload=event_payload(payout, previous, now),  # type: ignore[arg-type] (a payout has all that a Standing has)
+        payload=event_payload(cast(Standing, payout), previous, now),  # it has all that a Standing has
     )
     session.add(event)
     query = select(Endpoint).where(col(Endpoint.organisation_id) == payout.organisation_id, col(Endpoint.is_enabled))

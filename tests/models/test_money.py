@@ -79,7 +79,7 @@ def test_a_decimal_that_is_no_amount_is_refused(amount: Decimal | int) -> None:
         to_minor(amount, "EUR")
 
 
-@pytest.mark.parametrize("amount", [10**5000, Decimal("1E+999999"), Decimal("1E-999999"), "9" * 40, 10**16 + 1])
+@pytest.mark.parametrize("amount", [10**4000, Decimal("1E+999999"), Decimal("1E-999999"), "9" * 40, 10**16 + 1])
 def test_an_absurd_amount_is_refused_and_quickly(amount: Decimal | int | str) -> None:
     with pytest.raises(InvalidAmount):
         to_minor(amount, "EUR")

@@ -57,7 +57,7 @@ def _read(connection: Connection, payout_id: str) -> tuple[str, int]:
     return row.status, row.epoch
 
 
-@pytest.mark.parametrize(("old", "new"), product(S, S))
+@pytest.mark.parametrize(("old", "new"), list(product(S, S)))
 def test_an_update_is_allowed_only_upwards(connection: Connection, old: PayoutStatus, new: PayoutStatus) -> None:
     payout_id = _born(connection)
     _set(connection, payout_id, status=old)
@@ -71,7 +71,7 @@ def test_an_update_is_allowed_only_upwards(connection: Connection, old: PayoutSt
             _set(connection, payout_id, status=new)
 
 
-@pytest.mark.parametrize("status", set(S) - {S.PENDING})
+@pytest.mark.parametrize("status", sorted(set(S) - {S.PENDING}))
 def test_a_payout_is_never_born_beyond_pending(connection: Connection, status: PayoutStatus) -> None:
     with pytest.raises(IntegrityError, match="born pending in epoch 1"):
         _born(connection, status=status)
@@ -162,7 +162,7 @@ def test_a_refusal_says_where_to_go_instead(connection: Connection) -> None:
     assert "payouts.observe" in (error.diag.message_hint or "")
 
 
-@pytest.mark.parametrize("status", IN_FLIGHT)
+@pytest.mark.parametrize("status", sorted(IN_FLIGHT))
 def test_a_payout_in_flight_cannot_be_without_a_next_poll(connection: Connection, status: PayoutStatus) -> None:
     payout_id = _born(connection)
     _set(connection, payout_id, status=status)
@@ -171,7 +171,7 @@ def test_a_payout_in_flight_cannot_be_without_a_next_poll(connection: Connection
         _set(connection, payout_id, next_poll_at=None)
 
 
-@pytest.mark.parametrize("status", SETTLED)
+@pytest.mark.parametrize("status", sorted(SETTLED))
 def test_a_settled_payout_may_be_without_a_next_poll(connection: Connection, status: PayoutStatus) -> None:
     payout_id = _born(connection)
 

@@ -23,6 +23,7 @@ AT_OR_ABOVE = {
 
 
 def upgrade() -> None:
+    """Create everything."""
     op.create_table(
         "attempt",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
