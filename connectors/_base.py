@@ -275,8 +275,9 @@ class Connector(ABC):
         A connector that only listens does not write it; then there is nothing to walk.
         """
         del since, http
-        for nothing in ():
-            yield nothing
+        nothing: tuple[PayoutUpdate, ...] = ()
+        for update in nothing:
+            yield update
 
     async def cancel(self, reference: str, http: Http) -> PayoutUpdate | Rejected:
         """Call the payout off before the gateway executes it. Raises as `submit` does.
