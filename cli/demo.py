@@ -128,7 +128,7 @@ def _summary(number: int, verdict: Verdict, stuck: int, seconds: float) -> Summa
         webhooks_refused=refused + webhooks["forged_refused"],
         duplicates=webhooks["accepted"] - kept,
         lost=max(0, webhooks["delivered"] - kept) + kept - verdict.inbox.get("applied", 0),
-        disagreements=len(verdict.disagreements),
+        disagreements=len(verdict.disagreements) + verdict.never_arrived,
         polled=verdict.polled,
         stuck=stuck,
         partner_events_expected=verdict.events,

@@ -67,6 +67,8 @@ MISBEHAVIOUR: Final = {
     "retry_speed": 60.0,
 }
 PARTNER_REFUSES: Final = 0.05
+UNDER_WAY_SECONDS: Final = 8.0
+"""A submission that has not reached its gateway by then is not on its way any more."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,8 @@ class Verdict:
     polled: int = 0
     payouts_over: int = 0
     disagreements: list[str] = field(default_factory=list)
+    never_arrived: int = 0
+    """Payouts whose worker died between committing `sending` and the gateway: asked about, never sent again."""
     submitted_twice: int = 0
     partner_disagreements: int = 0
 
@@ -271,7 +275,7 @@ class Stage:
                 (row.connector, row.order_key): row
                 for row in run(
                     text(
-                        "SELECT p.id, i.connector, p.order_key, p.status"
+                        "SELECT p.id, i.connector, p.order_key, p.status, p.submission"
                         " FROM payout p JOIN integration i ON i.id = p.integration_id"
                     )
                 )
@@ -295,20 +299,29 @@ class Stage:
                     f"{payout['gateway']} {payout['order_key']}: gateway {payout['fate_status']}"
                     f" ({payout['native_status']}), ours {known.status if known else 'unknown'}"
                 )
-        missing = len(ours) - len(truth)
-        if missing > 0:
-            verdict.disagreements.append(f"{missing} payouts of ours are unknown to their gateways")
+        theirs = {(payout["gateway"], payout["order_key"]) for payout in truth}
+        for (gateway, order_key), row in ours.items():
+            if (gateway, order_key) in theirs:
+                continue
+            if row.status == "pending" and row.submission in {"sending", "unknown", "not_received"}:
+                verdict.never_arrived += 1
+            else:
+                verdict.disagreements.append(f"{gateway} {order_key}: unknown to its gateway, ours {row.status}")
         told = verdict.score["status"]
         verdict.partner_disagreements = sum(told.get(row.id) != row.status for row in ours.values())
 
     def wait_settled(self, seconds: float, *, on_progress: Any = None) -> Verdict:
         """Wait until nothing more is expected to happen, or the time is up; return the last verdict."""
         deadline = time.monotonic() + seconds
+        settled_at: float | None = None
         while True:
             verdict = self.verdict()
             if on_progress:
                 on_progress(verdict)
-            if verdict.is_settled or time.monotonic() > deadline:
+            now = time.monotonic()
+            settled_at = (settled_at or now) if verdict.is_settled else None
+            lost_for_good = settled_at is not None and now - settled_at > UNDER_WAY_SECONDS
+            if now > deadline or (settled_at and (verdict.never_arrived == 0 or lost_for_good)):
                 return verdict
             time.sleep(0.25)
 

@@ -132,4 +132,5 @@ def broken_promises(stage: Stage, verdict: Verdict) -> list[str]:
         "every signature was valid": verdict.score["bad_signatures"] == 0,
         "the partner ends with our statuses": verdict.partner_disagreements == 0,
     }  # fmt: skip
-    return [claim for claim, holds in claims.items() if not holds]
+    broken = [claim for claim, holds in claims.items() if not holds]
+    return broken and [*broken, *verdict.disagreements[:10]]
