@@ -1,6 +1,6 @@
 """Real PostgreSQL and real Redis for the whole suite, started here and stopped here, on unix sockets."""
 
-import os
+import os  # noqa: TID251 (the suite decides what its processes are told)
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ from embedded.redis import Redis
 
 # The servers start before any test module is imported: the broker reads its settings when it is imported.
 _FOLDER = Path(tempfile.mkdtemp(prefix="ratchet-tests-"))
-_POSTGRES = Postgres(_FOLDER / "postgres", durable=False)
-_REDIS = Redis(_FOLDER / "redis")
+_FROM_WHEEL = os.environ.get("RATCHET_EMBEDDED") == "wheels"
+_POSTGRES = Postgres(_FOLDER / "postgres", from_wheel=_FROM_WHEEL, durable=False)
+_REDIS = Redis(_FOLDER / "redis", from_wheel=_FROM_WHEEL)
 
 
 def pytest_configure() -> None:
