@@ -38,13 +38,17 @@ class Postgres:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self.uid is not None:
                 os.chown(folder, self.uid, self.uid)
+        with processes.sole_use(self.folder) as lock:
+            self.process = self._start(lock)
+        processes.wait_until(self._answers, self.process, self.log)
+
+    def _start(self, lock: int) -> "subprocess.Popen[bytes]":
         if not (self.folder / "data" / "PG_VERSION").exists():
             self._create()
         command: list[str | Path] = [self._programs / "postgres", "-D", self.folder / "data", "-k", self.sockets]
         for setting in ("listen_addresses=", "unix_socket_permissions=0700", *self._tuning()):
             command += ["-c", setting]
-        self.process = processes.start(command, self.log, uid=self.uid)
-        processes.wait_until(self._answers, self.process, self.log)
+        return processes.start(command, self.log, uid=self.uid, lock=lock)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server. SIGINT is PostgreSQL's fast shutdown, SIGQUIT its crash."""
@@ -69,8 +73,8 @@ class Postgres:
     def _create(self) -> None:
         # A server of another major version, or an initdb that was killed, leaves a folder that cannot be used.
         shutil.rmtree(self.folder / "data", ignore_errors=True)
-        command: list[str | Path] = [self._programs / "initdb", "-D", self.folder / "data", "-U", "ratchet", "-E", "UTF8"]
-        command += ["--locale=C", "--auth-local=trust", "--auth-host=reject"]
+        command: list[str | Path] = [self._programs / "initdb", "-D", self.folder / "data", "-U", "ratchet"]
+        command += ["-E", "UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject"]
         creation = processes.start(command, self.log, uid=self.uid)
         if creation.wait(120) != 0:
             raise processes.DidNotStart(f"initdb failed; {self.log} ends:\n{processes.tail(self.log)}")

@@ -2,18 +2,52 @@
 
 import contextlib
 import ctypes
+import fcntl
+import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+IN_USE_SECONDS: Final = 5.0
+"""How long a folder may still be held by a server that is about to end."""
 DIES_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
 
 
 class DidNotStart(RuntimeError):
     """A program ended or stayed silent while it was waited for; the text holds the end of its output."""
+
+
+class InUse(DidNotStart):
+    """Another server runs on the folder."""
+
+
+@contextlib.contextmanager
+def sole_use(folder: Path) -> Iterator[int]:
+    """Lock `folder` and yield the lock; given to `start()`, it is held until that program has ended.
+
+    Raises `InUse`. Redis would share a folder without a word, and ruin it.
+    """
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + IN_USE_SECONDS
+        while not _locked(lock):
+            if time.monotonic() > deadline:
+                raise InUse(f"a server runs on {folder} already: stop that one, or use another folder (RATCHET_HOME)")
+            time.sleep(0.02)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _die_with_parent() -> None:
@@ -23,9 +57,14 @@ def _die_with_parent() -> None:
 
 
 def start(
-    command: Sequence[str | Path], log: Path, *, env: dict[str, str] | None = None, uid: int | None = None
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    env: dict[str, str] | None = None,
+    uid: int | None = None,
+    lock: int | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start `command` in a process group of its own, its output appended to `log`."""
+    """Start `command` in a process group of its own, its output appended to `log`; it keeps `lock` while it lives."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -38,6 +77,7 @@ def start(
             group=uid,
             extra_groups=[] if uid is not None else None,
             start_new_session=True,
+            pass_fds=[] if lock is None else [lock],
             preexec_fn=_die_with_parent,  # noqa: PLW1509 (only prctl runs there; no lock is taken)
         )
 

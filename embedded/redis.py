@@ -38,7 +38,8 @@ class Redis:
         command: list[str | Path] = [self._program, "--port", "0", "--unixsocket", self._socket]
         command += ["--unixsocketperm", "700", "--dir", self.folder, "--appendonly", "yes", "--save", ""]
         command += ["--appendfsync", "everysec", "--maxmemory-policy", "noeviction"]
-        self.process = processes.start(command, self.log)
+        with processes.sole_use(self.folder) as lock:
+            self.process = processes.start(command, self.log, lock=lock)
         processes.wait_until(self._answers, self.process, self.log)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:

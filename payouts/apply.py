@@ -15,7 +15,7 @@ from sqlmodel import Session
 from connectors._base import PayoutUpdate, UnreadableEvent
 from models.inbox import InboxState
 from models.payout import Source
-from payouts.integrations import Connected, connected
+from payouts.integrations import Connected, usable
 from payouts.observe import Evidence, Observed, observe
 
 _log = structlog.get_logger(__name__)
@@ -48,7 +48,8 @@ class Applied:
 def apply_events(session: Session, ids: Sequence[int], now: datetime) -> Applied:
     """Apply the inbox events with these ids that are still new and that nobody else is applying."""
     rows = session.connection().execute(_CLAIM, {"ids": list(ids)}).all()
-    integrations = connected(session, {row.integration_id for row in rows}) if rows else {}
+    integrations = usable(session, {row.integration_id for row in rows}) if rows else {}
+    rows = [row for row in rows if row.integration_id in integrations]  # the others stay new until theirs is mended
     readings = {row.id: _read(row, integrations[row.integration_id]) for row in rows}
     owners = {row.id: row.integration_id for row in rows}
     evidence = [

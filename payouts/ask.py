@@ -21,6 +21,8 @@ LEASE: Final = timedelta(seconds=30)
 
 Answer = PayoutUpdate | NotFound | GatewayUnavailable
 
+_UNCONFIRMED: Final = (SubmissionState.SENDING, SubmissionState.UNKNOWN)
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -70,7 +72,7 @@ def questions(session: Session, ids: Sequence[str]) -> list[Question]:
             integrations[payout.integration_id],
             payout.gateway_reference,
             payout.order_key,
-            payout.submission in (SubmissionState.SENDING, SubmissionState.UNKNOWN),
+            payout.submission in _UNCONFIRMED,
             payout.submitted_at,
         )
         for payout in payouts
@@ -93,7 +95,8 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
         standing.poll_failures += 1
         standing.poll_failure = "not_found" if isinstance(answer, NotFound) else f"unavailable: {answer}"[:120]
         standing.next_poll_at = next_poll_at(standing.status, standing.poll_step, now)
-        if isinstance(answer, NotFound) and question.was_never_received(now):
+        is_unconfirmed = standing.submission in _UNCONFIRMED  # still: a webhook may have come while we asked
+        if is_unconfirmed and isinstance(answer, NotFound) and question.was_never_received(now):
             standing.submission = SubmissionState.NOT_RECEIVED
     write(session, standings)
     _slow_down(session, answers, now)
@@ -113,7 +116,8 @@ def _slow_down(session: Session, answers: Sequence[tuple[Question, Answer]], now
             until = now + min(answer.retry_after, timedelta(hours=1))
             pauses[question.integration.id] = max(until, pauses.get(question.integration.id, until))
     for integration in session.exec(select(Integration).where(col(Integration.id).in_(pauses))):
-        integration.polls_paused_until = pauses[integration.id or 0]
+        until = pauses[integration.id or 0]
+        integration.polls_paused_until = max(until, integration.polls_paused_until or until)
 
 
 _TAKE: Final = text(

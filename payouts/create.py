@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 
@@ -95,9 +96,10 @@ def _guarded(session: Session, slug: str) -> Integration:
 
 def _insert_once(session: Session, payout: Payout) -> None:
     """Insert, or say which payout has the key: the database's own uniqueness decides between two at once."""
-    session.add(payout)
     try:
-        with session.begin_nested():
-            session.flush()
-    except IntegrityError:
+        with session.begin_nested():  # it flushes what was added before it, so the payout is added inside
+            session.add(payout)
+    except IntegrityError as error:
+        if not isinstance(error.orig, UniqueViolation):
+            raise
         raise Refused("payout_exists", "a payout of this integration has this order key or reference already") from None

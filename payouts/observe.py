@@ -191,7 +191,8 @@ class _Batch:
 
     @staticmethod
     def _keep_facts(standing: Standing, update: PayoutUpdate) -> None:
-        standing.processed_amount_minor = update.processed_amount_minor or standing.processed_amount_minor
+        if update.processed_amount_minor is not None:  # zero is news: it came back whole
+            standing.processed_amount_minor = update.processed_amount_minor
         standing.failure_code = update.failure_code or standing.failure_code
         standing.failure_message = update.failure_message or standing.failure_message
         standing.estimated_delivery_at = update.estimated_delivery_at or standing.estimated_delivery_at

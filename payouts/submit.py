@@ -13,8 +13,9 @@ from models.lifecycle import PayoutStatus
 from models.payout import Payout, Source, SubmissionState
 from models.sealed import unseal
 from payouts.integrations import Connected, connected
-from payouts.observe import Evidence, Observed, observe
+from payouts.observe import Evidence, Observed, observe, release_unmatched
 from payouts.polling import next_poll_at
+from payouts.standing import lock, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,14 @@ def conclude(session: Session, hand_over: HandOver, reply: Submission, now: date
 
 def conclude_unknown(session: Session, hand_over: HandOver, outcome: OutcomeUnknown, now: datetime) -> None:
     """The answer was lost: keep what is known and ask soon."""
-    payout = session.exec(select(Payout).where(Payout.id == hand_over.payout_id).with_for_update()).one()
-    if payout.submission == SubmissionState.SENDING:  # a webhook may have been faster
-        payout.submission = SubmissionState.UNKNOWN
-    payout.gateway_reference = payout.gateway_reference or outcome.reference
-    if payout.next_poll_at is not None:
-        payout.next_poll_at = next_poll_at(PayoutStatus(payout.status), 0, now)
+    (standing,) = lock(session, [hand_over.payout_id])
+    if standing.submission == SubmissionState.SENDING:  # a webhook may have been faster
+        standing.submission = SubmissionState.UNKNOWN
+    standing.gateway_reference = standing.gateway_reference or outcome.reference
+    if standing.next_poll_at is not None:
+        standing.next_poll_at = next_poll_at(standing.status, 0, now)
+    write(session, [standing])
+    release_unmatched(session, [standing])  # the sweep queues them
 
 
 def conclude_unsent(session: Session, hand_over: HandOver, reason: str, now: datetime) -> None:

@@ -57,7 +57,7 @@ def load() -> dict[str, Listener]:
 
 
 class Directory:
-    """Finds integrations by slug without waiting for the database, once it has seen them and while they are asked for."""
+    """Finds integrations by slug, and waits for the database only for what it has not seen lately."""
 
     def __init__(self, load: Callable[[], Mapping[str, Listener]] = load) -> None:
         """`load` reads all of them; it may block and may raise."""

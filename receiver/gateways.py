@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from connectors._base import InvalidSignature, WebhookRequest
 from receiver.directory import Directory, Listener
@@ -18,6 +18,8 @@ from telemetry import metrics
 
 PREFIX: Final = "/webhooks/"
 LARGEST_BODY: Final = 256 * 1024
+LONGEST_LENGTH: Final = 7
+"""Digits of a content-length worth reading."""
 LONGEST_SLUG: Final = 64
 MOST_HEADERS: Final = 200
 BODY_TIMEOUT_SECONDS: Final = 10.0
@@ -27,7 +29,7 @@ _STORED: Final = b'{"status":"stored"}'
 _STORED_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STORED))]
 
 UNKNOWN: Final = Problem(404, "unknown_integration", "No such integration")
-NOT_POST: Final = Problem(405, "method_not_allowed", "Webhooks are POSTed")
+NOT_POST: Final = Problem(405, "method_not_allowed", "Webhooks are POSTed", allow="POST")
 TOO_SLOW: Final = Problem(408, "body_too_slow", "The body did not arrive in time")
 TOO_LARGE: Final = Problem(413, "body_too_large", "The body is larger than 256 KiB")
 TOO_MANY_HEADERS: Final = Problem(431, "too_many_headers", "More than 200 header fields")
@@ -96,8 +98,8 @@ class GatewaysDoor:
         slug = scope["path"][len(PREFIX) :]
         try:
             listener = await self._directory.find(slug) if 0 < len(slug) <= LONGEST_SLUG else None
-        except Exception as error:
-            # Nothing was ever loaded: we cannot tell a stranger from a gateway, so we ask both to come again.
+        except Exception as error:  # noqa: BLE001 (whatever the database does, the answer is the same)
+            # We cannot tell a stranger from a new gateway now, so we ask both to come again.
             _log.warning("directory.unavailable", error=type(error).__name__)
             raise _Refused(NOT_STORED) from None
         if listener is None:
@@ -116,10 +118,12 @@ def _verify(listener: Listener, request: WebhookRequest, now: datetime) -> None:
 
 async def _whole_body(scope: Scope, receive: Receive, listener: Listener) -> bytes:
     for name, value in scope["headers"]:
-        if name == b"content-length" and (len(value) > 7 or not value.isdigit() or int(value) > LARGEST_BODY):
+        if name == b"content-length" and (
+            len(value) > LONGEST_LENGTH or not value.isdigit() or int(value) > LARGEST_BODY
+        ):
             raise _Refused(TOO_LARGE, slug=listener.slug)
     message = await receive()
-    if not message.get("more_body"):
+    if not message.get("more_body") and message["type"] != "http.disconnect":
         body: bytes = message.get("body", b"")
         return _bounded(body, listener)
     try:
@@ -129,14 +133,14 @@ async def _whole_body(scope: Scope, receive: Receive, listener: Listener) -> byt
         raise _Refused(TOO_SLOW, slug=listener.slug) from None
 
 
-async def _rest_of_body(message: dict[str, object] | object, receive: Receive, listener: Listener) -> bytes:
+async def _rest_of_body(message: Message, receive: Receive, listener: Listener) -> bytes:
     body = bytearray()
     while True:
-        if message["type"] == "http.disconnect":  # type: ignore[index]
+        if message["type"] == "http.disconnect":
             raise _Refused(TOO_SLOW, "disconnected", listener.slug)
-        body += message.get("body", b"")  # type: ignore[attr-defined]
+        body += message.get("body", b"")
         _bounded(body, listener)
-        if not message.get("more_body"):  # type: ignore[attr-defined]
+        if not message.get("more_body"):
             return bytes(body)
         message = await receive()
 

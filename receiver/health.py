@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -58,14 +58,22 @@ async def _outcome(check: Callable[[], None]) -> str:
 
 async def metrics(_: Request) -> Response:
     """Answer in Prometheus' text format: this host's counters, and lags read from the database just now."""
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    text = generate_latest(registry)
+    text = generate_latest(_counters())
     try:
         text += await asyncio.to_thread(_lags)
     except Exception as error:  # noqa: BLE001 (the counters are worth having while the database is away)
         text += f"# lags are unknown: {type(error).__name__}\n".encode()
     return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _counters() -> CollectorRegistry:
+    """Return this host's counters, or this process's alone where PROMETHEUS_MULTIPROC_DIR is not set."""
+    registry = CollectorRegistry()
+    try:
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return REGISTRY
+    return registry
 
 
 def _lags() -> bytes:

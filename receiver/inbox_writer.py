@@ -104,8 +104,7 @@ class InboxWriter:
                 await self._commit([arrival for arrival, _ in batch])
             except InboxUnavailable as error:
                 _answer(batch, error)
-            except Exception as error:
-                # The flusher must outlive any surprise: an unanswered webhook is sent again, a dead flusher answers none.
+            except Exception as error:  # noqa: BLE001 (an unanswered webhook is sent again, a dead flusher answers none)
                 _log.exception("inbox.flush_failed")
                 _answer(batch, InboxUnavailable(type(error).__name__))
             else:
@@ -136,6 +135,7 @@ class InboxWriter:
         safe_key = f"blake2b:{batch[0].digest.hex()}"
         if batch[0].event_key == safe_key:
             _log.error("inbox.row_refused", integration=self._slugs(batch[0].integration_id))
+            await self._hang_up()  # if it is the connection and not the row, the next one does better
             raise InboxUnavailable("row refused")
         await self._commit([replace(batch[0], event_key=safe_key)])
 

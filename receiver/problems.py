@@ -17,8 +17,10 @@ _CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_lar
 class Problem:
     """One refusal, rendered once and sent as often as needed."""
 
-    def __init__(self, status: int, code: str, title: str, *, detail: str | None = None, retry_after: int = 0) -> None:
-        """Render it. `retry_after` in seconds adds the header."""
+    def __init__(
+        self, status: int, code: str, title: str, *, detail: str | None = None, retry_after: int = 0, allow: str = ""
+    ) -> None:
+        """Render it. `retry_after` in seconds and `allow` add their headers."""
         self.status = status
         self.code = code
         document = {"type": "about:blank", "title": title, "status": status, "code": code}
@@ -26,6 +28,8 @@ class Problem:
         self.headers = {"content-type": MEDIA_TYPE, "content-length": str(len(self.body))}
         if retry_after:
             self.headers["retry-after"] = str(retry_after)
+        if allow:
+            self.headers["allow"] = allow
 
     async def send(self, send: Send) -> None:
         """Answer an ASGI request with it."""

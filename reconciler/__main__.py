@@ -1,4 +1,7 @@
-"""The timetable: every periodic job on one screen, run by one leader. `python -m reconciler`; start as many as you like."""
+"""The timetable: every periodic job on one screen, run by one leader.
+
+`python -m reconciler`; start as many as you like.
+"""
 
 import signal
 import threading

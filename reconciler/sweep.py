@@ -10,12 +10,15 @@ from models.database import transaction
 from payouts.deliveries import DUE_HEADS
 from telemetry import metrics
 from workers.apply import send_apply
-from workers.deliver import send_deliver
+from workers.broker import backlog
+from workers.deliver import QUEUE, send_deliver
 
 FORGOTTEN_AFTER: Final = timedelta(seconds=2)
 """Committed work is normally taken up within milliseconds."""
 SWEPT_AGAIN_AFTER: Final = timedelta(seconds=10)
 """A long queue must not be queued a second time every second."""
+LONGEST_BACKLOG: Final = 100
+"""Messages. While the workers are away, the same deliveries would be queued again every second until Redis is full."""
 MOST: Final = 5_000
 
 _log = structlog.get_logger(__name__)
@@ -33,6 +36,8 @@ def sweep_inbox() -> None:
 
 def sweep_outbox() -> None:
     """Queue deliveries that are due: first attempts whose message was lost, and every retry."""
+    if backlog(QUEUE) > LONGEST_BACKLOG:
+        return
     with transaction() as session:
         parameters = {"now": datetime.now(UTC) - timedelta(seconds=1), "most": MOST}
         ids = [row[0] for row in session.connection().execute(DUE_HEADS, parameters)]

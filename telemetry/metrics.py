@@ -1,4 +1,6 @@
-"""Every figure we count, on one screen. Counted per batch, not per request: labels per request cost a third of the rate.
+"""Every figure we count, on one screen.
+
+Counted per batch, not per request: labels per request cost a third of the rate.
 
 Processes share their counters through files (prometheus_client's multiprocess mode) in the folder that
 PROMETHEUS_MULTIPROC_DIR names; `ratchet up` sets it. Lags and stuck payouts are read from the database when scraped.
@@ -8,8 +10,8 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
-ACCEPTED: Final = Counter("ratchet_webhooks_accepted_total", "Webhooks answered 200 after their commit", ["integration"])
-REPEATED: Final = Counter("ratchet_webhooks_repeated_total", "Accepted webhooks that were known already", ["integration"])
+ACCEPTED: Final = Counter("ratchet_webhooks_accepted_total", "Webhooks answered 200", ["integration"])
+REPEATED: Final = Counter("ratchet_webhooks_repeated_total", "Accepted ones that were known", ["integration"])
 REFUSED: Final = Counter("ratchet_webhooks_refused_total", "Webhooks not accepted", ["integration", "reason"])
 COMMIT: Final = Histogram(
     "ratchet_inbox_commit_seconds",

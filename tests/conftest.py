@@ -1,6 +1,6 @@
 """Real PostgreSQL and real Redis for the whole suite, started here and stopped here, on unix sockets."""
 
-import os  # noqa: TID251 (the suite decides what its processes are told)
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator

@@ -159,16 +159,15 @@ def get_inbox_event(event_id: int) -> InboxEvent:
         return session.exec(select(InboxEvent).where(InboxEvent.id == event_id)).one()
 
 
-def evidence(payout: Payout, status: PayoutStatus | None, *, source: Source = Source.WEBHOOK, **facts: Any) -> Evidence:
-    """Return a gateway's word about a payout, by its reference; `facts` may change any field of the update."""
-    named = {"reference": payout.gateway_reference, "order_key": payout.order_key, "said": str(status)}
-    return Evidence(payout.integration_id, PayoutUpdate(**{**named, "status": status, **facts}), source)
+def some_evidence(
+    payout: Payout, status: PayoutStatus | None, *, source: Source = Source.WEBHOOK, **facts: Any
+) -> Evidence:
+    """Return a gateway's word about a payout; `facts` may be any field of the update, its names included."""
+    names = {"reference": payout.gateway_reference, "order_key": payout.order_key, "said": str(status)}
+    return Evidence(payout.integration_id, PayoutUpdate(**{**names, "status": status, **facts}), source)
 
 
 def say(payout: Payout, status: PayoutStatus | None, *, source: Source = Source.WEBHOOK, **facts: Any) -> Observed:
     """Let a payout's gateway say `status` about it."""
-    update = PayoutUpdate(
-        reference=payout.gateway_reference, order_key=payout.order_key, status=status, said=str(status), **facts
-    )
     with transaction() as session:
-        return observe(session, [Evidence(payout.integration_id, update, source)], datetime.now(UTC))
+        return observe(session, [some_evidence(payout, status, source=source, **facts)], datetime.now(UTC))

@@ -6,13 +6,17 @@ from typing import Any, Final
 
 from settings import settings
 
+FORBIDDEN: Final = -1
+"""What libcurl takes for "no socket"."""
+
 
 def may_dial(address: str) -> bool:
     """Tell whether a resolved IP address may be connected to. Checked on the address really dialled, not on a name."""
     if settings().private_endpoints:
         return True
     ip = ipaddress.ip_address(address.split("%", 1)[0])
-    return ip.is_global and not ip.is_multicast and any(ip in net for net in _PUBLIC) and not any(ip in net for net in _NOT)
+    is_public = ip.is_global and not ip.is_multicast and any(ip in network for network in _PUBLIC)
+    return is_public and not any(ip in network for network in _RESERVED)
 
 
 def open_vetted_socket(purpose: int, peer: Any) -> "socket.socket | int":
@@ -20,14 +24,14 @@ def open_vetted_socket(purpose: int, peer: Any) -> "socket.socket | int":
     del purpose
     family, kind, protocol, address = peer
     if family not in (socket.AF_INET, socket.AF_INET6) or not may_dial(address[0]):
-        return -1
+        return FORBIDDEN
     return socket.socket(family, kind, protocol)
 
 
 _PUBLIC: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("2000::/3"))
-"""All of IPv6 that is given out today. IPv4 in IPv6's clothes (mapped, compatible, NAT64) and site-local stay outside."""
+"""All of IPv6 that is given out. IPv4 in its clothes (mapped, compatible, NAT64) and site-local stay outside."""
 
-_NOT: Final = (
+_RESERVED: Final = (
     ipaddress.ip_network("192.0.0.0/24"),  # the IETF's own; not every Python calls all of it special
     ipaddress.ip_network("192.88.99.0/24"),  # 6to4 relays
     ipaddress.ip_network("2001::/23"),  # Teredo and the IETF's own

@@ -32,7 +32,7 @@ QueueAway = (redis.RedisError, OSError, BrokerConnectionError)
 """What sending a message raises while Redis is away."""
 
 
-class WakingBroker(RedisBroker):  # type: ignore[misc]
+class WakingBroker(RedisBroker):
     """A RedisBroker that rings a bell with every message."""
 
     @property
@@ -48,30 +48,33 @@ class WakingBroker(RedisBroker):  # type: ignore[misc]
         """Enqueue, then ring."""
         enqueued: Message[Any] = super().enqueue(message, delay=delay)
         bell = self.bell(message.queue_name)
-        self.client.pipeline(transaction=False).lpush(bell, 1).ltrim(bell, 0, MOST_TOKENS).execute()
+        ring = self.client.pipeline(transaction=False)
+        ring.lpush(bell, 1)
+        ring.ltrim(bell, 0, MOST_TOKENS)
+        ring.execute()
         return enqueued
 
 
-class WakingConsumer(_RedisConsumer):  # type: ignore[misc]
+class WakingConsumer(_RedisConsumer):
     """Fetches as its parent does, but waits for the bell instead of sleeping."""
 
     def __init__(self, broker: WakingBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         """Listen to one queue."""
-        super().__init__(broker, queue_name, prefetch, timeout)
+        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
         self._bell = broker.bell(queue_name)
         self._room = threading.Event()
 
-    def ack(self, message: "MessageProxy[Any]") -> None:
+    def ack(self, message: MessageProxy) -> None:
         """Acknowledge, and let the consumer thread know that there is room again."""
-        super().ack(message)
+        super().ack(message)  # type: ignore[no-untyped-call]
         self._room.set()
 
-    def nack(self, message: "MessageProxy[Any]") -> None:
+    def nack(self, message: MessageProxy) -> None:
         """Reject, likewise."""
-        super().nack(message)
+        super().nack(message)  # type: ignore[no-untyped-call]
         self._room.set()
 
-    def __next__(self) -> "MessageProxy[Any] | None":
+    def __next__(self) -> MessageProxy | None:
         """Return the next message, or None after a wait."""
         if not self.message_cache:
             room = self.prefetch - self.outstanding_message_count
@@ -81,7 +84,7 @@ class WakingConsumer(_RedisConsumer):  # type: ignore[misc]
                     self._wait(has_room=room > 0)
                     return None
             except redis.ConnectionError as error:
-                raise BrokerConnectionError(error) from None
+                raise BrokerConnectionError(error) from None  # type: ignore[no-untyped-call]
         message: Message[Any] = Message.decode(self.message_cache.pop(0))
         self.queued_message_ids.add(message.message_id)
         return MessageProxy(message)
@@ -94,11 +97,11 @@ class WakingConsumer(_RedisConsumer):  # type: ignore[misc]
             self.broker.client.brpop(self._bell, timeout=WAKE_SECONDS)
 
 
-class ReportsFailures(Middleware):  # type: ignore[misc]
+class ReportsFailures(Middleware):
     """Drops a failed message: what it stood for is committed, and the sweep queues it again within seconds."""
 
     def after_process_message(
-        self, broker: Any, message: "MessageProxy[Any]", *, result: Any = None, exception: BaseException | None = None
+        self, broker: Any, message: MessageProxy, *, result: Any = None, exception: BaseException | None = None
     ) -> None:
         """Mark it failed, so that Dramatiq does not keep it as done."""
         del broker, result
@@ -113,7 +116,7 @@ def _broker() -> WakingBroker:
         socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
         retry=Retry(ConstantBackoff(0.05), 1),  # redis-py's ten retries would send the same message ten times
     )
-    return WakingBroker(
+    return WakingBroker(  # type: ignore[no-untyped-call]
         client=client,
         namespace=NAMESPACE,
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
@@ -124,3 +127,8 @@ def _broker() -> WakingBroker:
 
 
 broker: Final = _broker()
+
+
+def backlog(queue_name: str) -> int:
+    """Return how many messages nobody has taken yet. Raises one of `QueueAway` while Redis is away."""
+    return int(broker.client.llen(f"{NAMESPACE}:{queue_name}"))

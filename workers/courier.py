@@ -6,6 +6,7 @@ requests in flight, so one that hangs holds up only itself. libcurl does the HTT
 
 import os
 import select
+import socket
 import threading
 import time
 from collections import deque
@@ -18,7 +19,7 @@ import pycurl
 import structlog
 
 from payouts.deliveries import Claimed, Finished, Outcome
-from workers.addresses import open_vetted_socket
+from workers.addresses import FORBIDDEN, open_vetted_socket
 
 MOST_IN_FLIGHT: Final = 128
 MOST_PER_ENDPOINT: Final = 32
@@ -74,7 +75,7 @@ class Courier:
         while not (self._stopping and self._in_flight == 0):
             try:
                 self._turn_once()
-            except Exception:
+            except Exception:  # noqa: BLE001 (reported in full, and life goes on)
                 # A dead courier would leave every delivery to its lease for ever.
                 _log.exception("courier.stumbled")
                 time.sleep(IDLE_SECONDS)
@@ -130,6 +131,7 @@ class Courier:
             curl.setopt(pycurl.POSTFIELDS, delivery.payload.encode())
             curl.setopt(pycurl.HTTPHEADER, self._headers(delivery, int(now.timestamp())))
             curl.setopt(pycurl.WRITEFUNCTION, _bounded(answer))
+            curl.was_refused = False
             curl.under_way = (delivery, now, time.monotonic(), answer)
             self._multi.add_handle(curl)
         except (pycurl.error, ValueError, UnicodeError, RuntimeError) as error:
@@ -160,7 +162,7 @@ class Courier:
             self._flying[delivery.endpoint_id] = flying
         else:
             del self._flying[delivery.endpoint_id]
-        outcome, reason = _judge(status, error)
+        outcome, reason = _judge(status, error, was_refused=curl.was_refused)
         kept = b"" if outcome is Outcome.DELIVERED else answer.getvalue()[:KEPT_OF_ANSWER]
         duration = int((time.monotonic() - started) * 1000)
         return Finished(delivery, outcome, started_at, duration, status, kept, reason)
@@ -194,7 +196,13 @@ def _new_handle() -> Any:
     curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     curl.setopt(pycurl.TIMEOUT_MS, int(ATTEMPT_TIMEOUT.total_seconds() * 1000))
     curl.setopt(pycurl.CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS)
-    curl.setopt(pycurl.OPENSOCKETFUNCTION, open_vetted_socket)
+
+    def open_socket(purpose: int, peer: Any) -> "socket.socket | int":
+        vetted = open_vetted_socket(purpose, peer)
+        curl.was_refused = curl.was_refused or vetted == FORBIDDEN
+        return vetted
+
+    curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
     curl.setopt(pycurl.USERAGENT, "Ratchet/0.1")
     return curl
 
@@ -209,10 +217,12 @@ def _bounded(answer: BytesIO) -> Callable[[bytes], int | None]:
     return write
 
 
-def _judge(status: int | None, error: int | None) -> tuple[Outcome, str | None]:
+def _judge(status: int | None, error: int | None, *, was_refused: bool = False) -> tuple[Outcome, str | None]:
     if status is not None and error in (None, pycurl.E_WRITE_ERROR):
         delivered = 200 <= status < 300  # noqa: PLR2004 (HTTP's own classes)
         return (Outcome.DELIVERED, None) if delivered else (Outcome.REFUSED, f"answered {status}")
+    if error == pycurl.E_COULDNT_CONNECT and was_refused:
+        return Outcome.FORBIDDEN, "the address may not be dialled"
     if error == pycurl.E_COULDNT_CONNECT:
         return Outcome.UNREACHABLE, "could not connect"
     return Outcome.UNREACHABLE, _REASONS.get(error or 0, f"curl {error}")

@@ -20,6 +20,7 @@ from workers.broker import broker
 from workers.courier import Courier
 from workers.signing import signature
 
+QUEUE: Final = "deliver"
 LARGEST_MESSAGE: Final = 500
 LARGEST_RECORD: Final = 500
 RECORD_TRIES: Final = 8
@@ -28,7 +29,7 @@ STOP_SECONDS: Final = 8.0
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="deliver")
+@dramatiq.actor(broker=broker, queue_name=QUEUE)
 def deliver(ids: list[str]) -> None:
     """Attempt the deliveries with these ids that are due heads. Returns before the partners have answered."""
     office().post(ids)
@@ -72,7 +73,11 @@ class Office:
                 more = self._finished.get()
                 stop = stop or more is None
                 batch += more or []
-            self._record(batch)
+            try:
+                self._record(batch)
+            except Exception:  # noqa: BLE001 (reported in full, and life goes on)
+                # A dead recorder would leave every delivery to be attempted again and again.
+                _log.exception("delivery.recorder_stumbled", attempts=len(batch))
             if stop:
                 return
 
@@ -137,7 +142,7 @@ def _headers(delivery: Claimed, timestamp: int) -> list[str]:
     ]
 
 
-class ClosesOffice(dramatiq.Middleware):  # type: ignore[misc]
+class ClosesOffice(dramatiq.Middleware):
     """Lets a worker that is told to stop finish what it has begun."""
 
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:

@@ -43,7 +43,7 @@ class Outside:
         async with share, self._places:
             try:
                 await call
-            except Exception:
+            except Exception:  # noqa: BLE001 (reported in full, and life goes on)
                 # The payout keeps its next poll, so whatever went wrong here is tried again.
                 _log.exception("outside.call_failed")
 

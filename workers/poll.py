@@ -46,7 +46,7 @@ async def _answer(question: Question) -> Answer:
         return await connector.fetch(question.reference, question.order_key, outside().http)
     except GatewayUnavailable as unavailable:
         return unavailable
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (one payout must not take the others of its batch along)
         _log.exception("poll.failed", payout=question.payout_id, integration=question.integration.slug)
         return GatewayUnavailable(type(error).__name__)
 

@@ -40,7 +40,7 @@ async def _submit(hand_over: HandOver) -> None:
     except GatewayUnavailable as unavailable:
         _log.warning("payout.not_sent", payout=hand_over.payout_id, detail=str(unavailable))
         await asyncio.to_thread(_unsent, hand_over, str(unavailable))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever happened, the request may have left)
         _log.exception("payout.submission_stumbled", payout=hand_over.payout_id)
         await asyncio.to_thread(_unknown, hand_over, OutcomeUnknown(type(error).__name__))
     else:
