@@ -85,7 +85,17 @@ def claim(session: Session, ids: Sequence[str], now: datetime) -> list[Claimed]:
     leased_until = now + LEASE
     rows = session.connection().execute(_CLAIM, {"ids": list(ids), "now": now, "lease": leased_until})
     return [
-        Claimed(row.id, row.attempts, row.endpoint_id, row.payout_id, row.event_id, leased_until, row.payload, row.url, row.sealed)
+        Claimed(
+            row.id,
+            row.attempts,
+            row.endpoint_id,
+            row.payout_id,
+            row.event_id,
+            leased_until,
+            row.payload,
+            row.url,
+            row.sealed,
+        )
         for row in rows
     ]
 

@@ -6,7 +6,7 @@ would come out a second time, stale, from every process that was ever scraped.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -50,12 +50,18 @@ class _Reading(Collector):
 def _lags(session: Session, now: datetime) -> Iterable[Metric]:
     connection = session.connection()
     inbox = connection.execute(_INBOX, {"most": _COUNTED_UP_TO}).one()
-    yield _gauge("ratchet_inbox_lag_seconds", "Age of the oldest inbox event that is not applied", _age(inbox.oldest, now))
+    yield _gauge(
+        "ratchet_inbox_lag_seconds", "Age of the oldest inbox event that is not applied", _age(inbox.oldest, now)
+    )
     yield _gauge("ratchet_inbox_waiting", f"Inbox events not applied, counted up to {_COUNTED_UP_TO}", inbox.waiting)
     due = connection.execute(_OUTBOX, {"now": now, "most": 1}).scalar_one()
-    yield _gauge("ratchet_outbox_lag_seconds", "How long the most overdue delivery that may go has waited", _age(due, now))
+    yield _gauge(
+        "ratchet_outbox_lag_seconds", "How long the most overdue delivery that may go has waited", _age(due, now)
+    )
     applied = GaugeMetricFamily(
-        "ratchet_apply_lag_seconds", f"From our door to applied, last {_APPLIED} applied inbox events", labels=["quantile"]
+        "ratchet_apply_lag_seconds",
+        f"From our door to applied, last {_APPLIED} applied inbox events",
+        labels=["quantile"],
     )
     lags = connection.execute(_APPLY, {"newest": _NEWEST, "applied": _APPLIED}).one()
     for quantile, seconds in zip(("0.5", "0.99"), lags, strict=True):

@@ -1,6 +1,7 @@
 """Why a payout is stuck, in words that stay the same: they are filtered by, counted and alerted on."""
 
 from enum import StrEnum
+from typing import Self
 
 
 class StuckReason(StrEnum):
@@ -9,7 +10,7 @@ class StuckReason(StrEnum):
     meaning: str
     """One line for people: what holds, and what to do."""
 
-    def __new__(cls, value: str, meaning: str = "") -> "StuckReason":
+    def __new__(cls, value: str, meaning: str = "") -> Self:
         """Give a word its meaning."""
         reason = str.__new__(cls, value)
         reason._value_ = value

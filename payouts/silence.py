@@ -83,6 +83,4 @@ def _tell_once(event: str, name: str, status: str | None = None) -> None:
     _log.warning(event, name=name, status=status)
 
 
-_READ: Final = text(
-    "SELECT id, slug, connector, options, is_active, has_webhook_secret FROM integration ORDER BY slug"
-)
+_READ: Final = text("SELECT id, slug, connector, options, is_active, has_webhook_secret FROM integration ORDER BY slug")

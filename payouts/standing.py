@@ -98,7 +98,9 @@ def lock(session: Session, ids: Sequence[str]) -> list[Standing]:
 
 def write(session: Session, standings: Iterable[Standing]) -> None:
     """Write locked payouts back, in one statement."""
-    rows = [{name: getattr(standing, name) for name in ("id", "gateway_reference", *_CHANGING)} for standing in standings]
+    rows = [
+        {name: getattr(standing, name) for name in ("id", "gateway_reference", *_CHANGING)} for standing in standings
+    ]
     if rows:
         session.connection().execute(_WRITE, {"rows": as_json(rows)})
 

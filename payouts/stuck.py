@@ -32,7 +32,7 @@ def find_stuck(session: Session, now: datetime, filters: Filters = _EVERYTHING, 
     parameters = {
         "now": now,
         "silences": as_json([row for silence in silences for row in _rows(silence)]),
-        # No index knows every gateway's own figure: the shortest of all narrows the search, then each row's own decides.
+        # No index knows every gateway's own figure: the shortest narrows the search, each row's own decides.
         "shortest": min((span for silence in silences for span in silence.allowed.values()), default=timedelta(0)),
         "unconfirmed_after": UNCONFIRMED_AFTER,
         "failing_polls": FAILING_POLLS,
@@ -109,19 +109,23 @@ _FIND: Final = text(
         SELECT integration_id, status, make_interval(secs => seconds) AS allowed, lacks_secret
         FROM jsonb_to_recordset(CAST(:silences AS jsonb))
             AS s (integration_id int, status text, seconds float8, lacks_secret boolean)
+    ), suspect AS MATERIALIZED (
+        SELECT p.* FROM payout p WHERE p.is_disputed
+            OR {_IS_IN_FLIGHT} AND p.advanced_at < :now - :shortest
+            OR {_IS_IN_FLIGHT} AND {_MAY_BE_LOST}
     ), stuck AS MATERIALIZED (
         SELECT p.id, i.connector AS gateway, i.slug AS integration, o.name AS organisation, p.order_key,
             p.gateway_reference, p.amount_minor, p.currency, p.status, p.submission, p.advanced_at,
             p.last_evidence_at, p.last_evidence_source, p.polls, p.poll_failures, p.poll_failure, p.next_poll_at,
             CASE {_REASON} END AS reason,
             CASE WHEN {_IS_UNCONFIRMED} THEN :unconfirmed_after ELSE s.allowed END AS threshold
-        FROM payout p
+        FROM suspect p
         JOIN integration i ON i.id = p.integration_id
         JOIN organisation o ON o.id = p.organisation_id
         LEFT JOIN silence s ON s.integration_id = p.integration_id AND s.status = p.status
         WHERE (p.is_disputed
-                OR {_IS_IN_FLIGHT} AND p.advanced_at < :now - :shortest AND p.advanced_at < :now - s.allowed
-                OR {_IS_IN_FLIGHT} AND {_MAY_BE_LOST} AND ({_IS_UNCONFIRMED} OR p.submission = 'not_received'))
+                OR {_IS_IN_FLIGHT} AND (
+                    p.advanced_at < :now - s.allowed OR {_IS_UNCONFIRMED} OR p.submission = 'not_received'))
             AND (CAST(:gateway AS text) IS NULL OR i.connector = :gateway)
             AND (CAST(:integration AS text) IS NULL OR i.slug = :integration)
             AND (CAST(:status AS text) IS NULL OR p.status = :status)
@@ -140,4 +144,8 @@ _FIND: Final = text(
     FROM totals LEFT JOIN page ON true ORDER BY place
     """  # noqa: S608 (fragments of this file)
 )
-"""Totals ride on the first row, which is there even when nothing is stuck."""
+"""Totals ride on the first row, which is there even when nothing is stuck.
+
+`suspect` is apart so that its three indexes are used whatever comes after: joined in one go, the plan that PostgreSQL
+keeps for every filter at once went through each integration's payouts, and the tenth look took five times as long.
+"""

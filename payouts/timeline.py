@@ -1,5 +1,6 @@
 """Everything we know about one payout, with the evidence for it: what was said, what changed, who was told."""
 
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,7 +14,7 @@ from payouts.payload import rfc3339
 from payouts.report import amount_text
 
 MOST: Final = 500
-"""Newest observations, payout events, deliveries and attempts shown of one payout."""
+"""Of each part of one payout's history; of the observations the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,12 @@ class Owed:
     event_id: str
     sequence: int
     endpoint_id: str
-    host: str
-    """Of the endpoint. Its path and query may hold the partner's own secrets."""
     state: str
     created_at: datetime
     next_attempt_at: datetime
     closed_at: datetime | None
+    host: str
+    """Of the endpoint; its path and query may hold the partner's secrets."""
     attempts: tuple[Attempted, ...]
 
 
@@ -128,14 +129,14 @@ def timeline(session: Session, payout_id: str) -> Timeline | None:
     row = connection.execute(_PAYOUT, of).one_or_none()
     if row is None:
         return None
-    attempts: dict[str, list[Attempted]] = {}
+    attempts = defaultdict[str, list[Attempted]](list)
     for delivery_id, *attempt in connection.execute(_ATTEMPTS, of):
-        attempts.setdefault(delivery_id, []).append(Attempted(*attempt))
+        attempts[delivery_id].append(Attempted(*attempt))
     return Timeline(
         _facts(row),
         tuple(Said(*said) for said in connection.execute(_OBSERVATIONS, of)),
         tuple(Changed(*changed) for changed in connection.execute(_EVENTS, of)),
-        tuple(_owed(owed, attempts.get(owed.id, [])) for owed in connection.execute(_DELIVERIES, of)),
+        tuple(_owed(owed, attempts[owed.id]) for owed in connection.execute(_DELIVERIES, of)),
     )
 
 
@@ -151,13 +152,14 @@ def _facts(row: Any) -> Facts:
 
 def _owed(row: Any, attempts: list[Attempted]) -> Owed:
     facts = dict(row._mapping)  # noqa: SLF001
-    return Owed(**facts | {"host": urlsplit(row.host or "").hostname or "?"}, attempts=tuple(attempts))
+    host = urlsplit(facts.pop("url") or "").hostname or "?"
+    return Owed(**facts, host=host, attempts=tuple(attempts))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return rfc3339(value) if isinstance(value, datetime) else value
 
@@ -180,15 +182,12 @@ _OBSERVATIONS: Final = text(
     """
 )
 _EVENTS: Final = text(
-    """
-    SELECT created_at, occurred_at, id, sequence, previous_status, status, source
-    FROM payout_event WHERE payout_id = :id ORDER BY sequence LIMIT :most
-    """
+    "SELECT created_at, occurred_at, id, sequence, previous_status, status, source"
+    " FROM payout_event WHERE payout_id = :id ORDER BY sequence LIMIT :most"
 )
 _DELIVERIES: Final = text(
     """
-    SELECT d.id, d.event_id, d.sequence, d.endpoint_id, e.url AS host, d.state, d.created_at, d.next_attempt_at,
-        d.closed_at
+    SELECT d.id, d.event_id, d.sequence, d.endpoint_id, d.state, d.created_at, d.next_attempt_at, d.closed_at, e.url
     FROM delivery d LEFT JOIN endpoint e ON e.id = d.endpoint_id
     WHERE d.payout_id = :id ORDER BY d.sequence, d.created_at, d.id LIMIT :most
     """

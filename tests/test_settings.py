@@ -56,7 +56,8 @@ def test_nothing_but_settings_reads_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["import os\nos.environ['A']", "import os\nx = os.getenv", "from os import environ as e", "from os import *"]
+    "source",
+    ["import os\nos.environ['A']", "import os\nx = os.getenv", "from os import environ as e", "from os import *"],
 )
 def test_the_scan_sees_every_way_to_read_it(source: str) -> None:
     assert _readings(source)

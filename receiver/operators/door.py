@@ -1,5 +1,7 @@
-"""What holds for every answer under /ops: closed headers, refusals as people or scripts read them, and 503 while the
-database is away. Plain ASGI, because Starlette's BaseHTTPMiddleware costs most of the rate and breaks cancellation.
+"""What holds for every answer under /ops.
+
+Closed headers, refusals as people or scripts read them, and 503 while the database is away. Plain ASGI, because
+Starlette's BaseHTTPMiddleware costs most of the rate.
 """
 
 from typing import Final
@@ -16,8 +18,8 @@ from receiver.operators.refusals import Refusal
 _HEADERS: Final = [
     (
         b"content-security-policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none';"
-        b" base-uri 'none'",
+        b"default-src 'none'; style-src 'self'; img-src 'self' data:;"  # noqa: ISC004 (one value)
+        b" form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -70,6 +72,6 @@ def _refusal(error: Exception) -> Refusal:
         503,
         "database_away",
         "The database does not answer",
-        detail="Nothing can be shown until it is back. What gateways send meanwhile is not acknowledged and comes again.",
+        detail="Nothing can be shown until it is back. What gateways send meanwhile is refused and comes again.",
         retry_after=5,
     )

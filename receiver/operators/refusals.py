@@ -1,12 +1,15 @@
 """Refusals at the operators' door: a page for people, a problem document for scripts."""
 
+from http import HTTPStatus
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver.operators.pages import page
 from receiver.problems import Problem
 
-FOR_SCRIPTS = (".csv", ".json")
+FOR_SCRIPTS: Final = (".csv", ".json")
 
 
 class Refusal(Exception):
@@ -31,7 +34,7 @@ class Refusal(Exception):
             response = page(request, "refused.html", {"refusal": self}, status=self.status)
             if self.retry_after:
                 response.headers["retry-after"] = str(self.retry_after)
-        if self.status == 401:
+        if self.status == HTTPStatus.UNAUTHORIZED:
             response.headers["www-authenticate"] = 'Basic realm="Ratchet operators", charset="UTF-8"'
         return response
 

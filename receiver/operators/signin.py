@@ -56,9 +56,7 @@ async def sign_out(request: Request) -> Response:
     """POST: forget the cookie."""
     _same_site(request)
     response = RedirectResponse("/ops/sign-in", 303)
-    response.delete_cookie(
-        COOKIE, path="/ops", secure=settings().secure_cookies, httponly=True, samesite="strict"
-    )
+    response.delete_cookie(COOKIE, path="/ops", secure=settings().secure_cookies, httponly=True, samesite="strict")
     return response
 
 

@@ -105,7 +105,7 @@ def test_a_status_never_moves_back_on_the_way(history: list[PayoutStatus]) -> No
 
 
 def test_in_flight_and_settled_share_out_every_status() -> None:
-    assert IN_FLIGHT | SETTLED == set(S)
+    assert set(S) == IN_FLIGHT | SETTLED
     assert not IN_FLIGHT & SETTLED
     assert {S.PENDING, S.SCHEDULED, S.INITIATED, S.BROADCAST} == IN_FLIGHT
 

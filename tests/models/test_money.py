@@ -73,7 +73,7 @@ def test_nothing_but_text_integers_and_decimals_is_an_amount(amount: Any) -> Non
         to_minor(amount, "EUR")
 
 
-@pytest.mark.parametrize("amount", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("-1"), -1])
+@pytest.mark.parametrize("amount", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal(-1), -1])
 def test_a_decimal_that_is_no_amount_is_refused(amount: Decimal | int) -> None:
     with pytest.raises(InvalidAmount):
         to_minor(amount, "EUR")
@@ -85,7 +85,9 @@ def test_an_absurd_amount_is_refused_and_quickly(amount: Decimal | int | str) ->
         to_minor(amount, "EUR")
 
 
-@pytest.mark.parametrize(("text", "currency"), [("1.001", "EUR"), ("1.5", "XOF"), ("0.0000001", "USDC"), ("1.0", "JPY")])
+@pytest.mark.parametrize(
+    ("text", "currency"), [("1.001", "EUR"), ("1.5", "XOF"), ("0.0000001", "USDC"), ("1.0", "JPY")]
+)
 def test_a_digit_too_many_is_refused_unless_it_is_zero(text: str, currency: str) -> None:
     if set(text.partition(".")[2]) == {"0"}:
         assert to_minor(text, currency) == 1

@@ -6,7 +6,8 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from sqlalchemy.event import listen, remove
 
 import models.endpoint
 import models.inbox
@@ -19,6 +20,7 @@ from embedded.postgres import Postgres
 from embedded.redis import Redis
 from models import schema
 from models.database import engine, metadata, transaction
+from tests.concurrency import at_once, wait_until
 
 MIGRATE = "from models import schema; schema.migrate(); print(schema.present())"
 
@@ -70,6 +72,36 @@ def test_processes_that_start_together_migrate_once(empty_database: str) -> None
 
     assert outputs == [schema.wanted()] * 3
     assert [process.returncode for process in processes] == [0, 0, 0]
+
+
+@pytest.fixture
+def impatient_engine(database: None) -> Iterator[None]:
+    """Let every connection give up on a lock after 20 ms."""
+    impatience = (engine(), "checkout", lambda connection, *_: connection.execute("SET lock_timeout = 20"))
+    listen(*impatience)
+    yield
+    remove(*impatience)
+    engine().dispose()
+
+
+def test_whoever_comes_second_waits_longer_than_for_any_other_lock(impatient_engine: None) -> None:
+    with engine().connect() as holder:
+        holder.execute(text("SELECT pg_advisory_lock(:key)"), {"key": schema._MIGRATING})
+
+        at_once(schema.migrate, lambda: _let_go_late(holder))
+
+    assert schema.present() == schema.wanted()
+
+
+def _let_go_late(holder: Connection) -> None:
+    wait_until(_somebody_has_waited_for_long)
+    holder.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": schema._MIGRATING})
+
+
+def _somebody_has_waited_for_long() -> bool:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE clock_timestamp() - waitstart > interval '100 ms'")
+    with engine().connect() as connection:
+        return bool(connection.execute(waiting).scalar_one())
 
 
 def test_there_is_no_way_down_from_the_spine(database: None) -> None:

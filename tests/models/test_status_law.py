@@ -140,14 +140,19 @@ def test_the_set_based_path_obeys_the_law_and_one_wrong_row_stops_the_whole_batc
     integration = an_integration()
     settled, waiting = a_payout(integration, status=S.DELIVERED), a_payout(integration)
 
-    with pytest.raises(IntegrityError, match="cannot go from delivered"), transaction() as session:
-        standings = lock(session, [settled.id, waiting.id])
-        for standing in standings:
-            standing.status = S.INITIATED
-        write(session, standings)
+    with pytest.raises(IntegrityError, match="cannot go from delivered"):
+        _write_all([settled.id, waiting.id], S.INITIATED)
 
     assert get_payout(settled.id).status == S.DELIVERED
     assert get_payout(waiting.id).status == S.PENDING
+
+
+def _write_all(ids: list[str], status: PayoutStatus) -> None:
+    with transaction() as session:
+        standings = lock(session, ids)
+        for standing in standings:
+            standing.status = status
+        write(session, standings)
 
 
 def test_a_refusal_says_where_to_go_instead(connection: Connection) -> None:
