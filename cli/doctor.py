@@ -113,9 +113,8 @@ def _gateways() -> list[Finding]:
         if not row.is_active:
             findings.append((name, True, f"disabled; `ratchet gateways enable {row.slug}` undoes it"))
         elif connector.REQUIRES_WEBHOOK_SECRET and not row.has_webhook_secret:
-            findings.append(
-                (name, False, "has no webhook secret: every webhook gets 403. Add it anew with --webhook-secret")
-            )
+            mend = f"run `ratchet gateways rotate {row.slug} --webhook-secret …`"
+            findings.append((name, False, f"has no webhook secret: every webhook gets 403; {mend}"))
         elif missing:
             findings.append((name, False, f"cannot be polled: credential {', '.join(missing)} is missing"))
         else:

@@ -1,12 +1,14 @@
-"""`ratchet gateways add|list|disable|enable`."""
+"""`ratchet gateways add|list|rotate|disable|enable`."""
 
-from datetime import UTC, datetime
+import dataclasses
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 from sqlmodel import Session, select
 
-from cli._print import json_option, rows
+from cli._print import cell, json_option, rows
 from connectors import NAMES, connector_class
 from models.database import transaction
 from models.integration import Integration, IntegrationSecrets
@@ -79,6 +81,32 @@ def list_(*, as_json: bool) -> None:
 
 @gateways.command()
 @click.argument("slug")
+@click.option(
+    "--webhook-secret", "secrets", multiple=True, help="The new one; the old ones go on verifying for a while."
+)
+@click.option("--keep-old-hours", type=click.FloatRange(0, 24 * 90), default=24.0, show_default=True)
+@click.option("--credential", "credentials", multiple=True, metavar="NAME=VALUE", help="Replaces the one of that name.")
+def rotate(slug: str, secrets: tuple[str, ...], keep_old_hours: float, credentials: tuple[str, ...]) -> None:
+    """Replace SLUG's webhook secrets or credentials. Old webhook secrets verify until --keep-old-hours are over."""
+    if any(not secret.strip() for secret in secrets):
+        raise click.BadParameter("an empty secret would let anybody sign", param_hint="--webhook-secret")
+    replaced = _pairs(credentials, "--credential")
+    if not secrets and not replaced:
+        raise click.UsageError("nothing to replace: give --webhook-secret or --credential")
+    now = datetime.now(UTC)
+    until = now + timedelta(hours=keep_old_hours)
+    with transaction() as session:
+        integration = one(session, slug)
+        known = integration.secrets()
+        if secrets:
+            known = known.rotated(secrets, until)
+        integration.keep(dataclasses.replace(known, credentials={**known.credentials, **replaced}))
+        integration.updated_at = now
+    click.echo(f"{slug}: rotated" + (f"; old webhook secrets verify until {cell(until)}" if secrets else ""))
+
+
+@gateways.command()
+@click.argument("slug")
 def disable(slug: str) -> None:
     """Refuse SLUG's webhooks, ask it nothing and create nothing there, within seconds. `enable` undoes it."""
     _switch(slug, is_active=False)
@@ -110,8 +138,6 @@ def one(session: Session, slug: str) -> Integration:
 
 
 def _check_slug(slug: str) -> None:
-    import re
-
     if not re.fullmatch(SLUG, slug):
         raise click.BadParameter("lower-case letters, digits and dashes, at most 63", param_hint="SLUG")
 

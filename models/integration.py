@@ -33,13 +33,20 @@ class Integration(SQLModel, table=True, metadata=metadata):
 
     def keep(self, secrets: "IntegrationSecrets") -> None:
         """Seal `secrets` into this row."""
-        self.sealed = seal({"webhook_secrets": list(secrets.webhook_secrets), "credentials": dict(secrets.credentials)})
+        self.sealed = seal(
+            {
+                "webhook_secrets": list(secrets.webhook_secrets),
+                "retiring": [[secret, until.isoformat()] for secret, until in secrets.retiring],
+                "credentials": dict(secrets.credentials),
+            }
+        )
         self.has_webhook_secret = any(secret.strip() for secret in secrets.webhook_secrets)
 
     def secrets(self) -> "IntegrationSecrets":
         """Open what was sealed. Raises `CannotOpen`."""
         opened = unseal(self.sealed)
-        return IntegrationSecrets(tuple(opened["webhook_secrets"]), opened["credentials"])
+        retiring = tuple((secret, datetime.fromisoformat(until)) for secret, until in opened["retiring"])
+        return IntegrationSecrets(tuple(opened["webhook_secrets"]), opened["credentials"], retiring)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +55,19 @@ class IntegrationSecrets:
 
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    retiring: tuple[tuple[str, datetime], ...] = field(default=(), repr=False)
+    """Secrets that were replaced, and until when what they sign is still accepted."""
+
+    def live(self, now: datetime) -> tuple[str, ...]:
+        """Return every secret that may verify a webhook now, the newest first."""
+        return tuple(
+            secret
+            for secret, until in [*((secret, None) for secret in self.webhook_secrets), *self.retiring]
+            if secret.strip() and (until is None or until > now)
+        )
+
+    def rotated(self, webhook_secrets: tuple[str, ...], keep_until: datetime) -> "IntegrationSecrets":
+        """Return these with new webhook secrets; those they replace go on verifying until then."""
+        replaced = tuple((secret, keep_until) for secret in self.webhook_secrets if secret not in webhook_secrets)
+        kept = tuple((secret, until) for secret, until in self.retiring if secret not in webhook_secrets)
+        return IntegrationSecrets(webhook_secrets, self.credentials, (*replaced, *kept))

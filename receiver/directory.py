@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -51,8 +52,7 @@ def load() -> dict[str, Listener]:
         except (CannotOpen, UnknownConnector) as error:
             _log.error("integration.unusable", integration=row.slug, error=str(error))
             continue
-        usable = tuple(secret for secret in secrets.webhook_secrets if secret.strip())
-        listeners[row.slug] = Listener(row.id or 0, row.slug, connector, usable)
+        listeners[row.slug] = Listener(row.id or 0, row.slug, connector, secrets.live(datetime.now(UTC)))
     return listeners
 
 

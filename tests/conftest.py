@@ -12,14 +12,13 @@ from cryptography.fernet import Fernet
 from embedded.postgres import Postgres
 from embedded.redis import Redis
 
-# The servers start before any test module is imported: the broker reads its settings when it is imported.
 _FOLDER = Path(tempfile.mkdtemp(prefix="ratchet-tests-"))
 _FROM_WHEEL = os.environ.get("RATCHET_EMBEDDED") == "wheels"
 _POSTGRES = Postgres(_FOLDER / "postgres", from_wheel=_FROM_WHEEL, durable=False)
 _REDIS = Redis(_FOLDER / "redis", from_wheel=_FROM_WHEEL)
 
 
-def pytest_configure() -> None:
+def _start_servers() -> None:
     """Start the servers and point the project at them."""
     _FOLDER.chmod(0o711)
     _POSTGRES.start()
@@ -34,6 +33,10 @@ def pytest_configure() -> None:
         RATCHET_SECURE_COOKIES="0",
         PROMETHEUS_MULTIPROC_DIR=str(_FOLDER / "metrics"),
     )
+
+
+# Before any other module is imported, conftests further down included: the broker reads its settings on import.
+_start_servers()
 
 
 def pytest_unconfigure() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner, Result
@@ -64,6 +65,34 @@ def test_a_slug_is_taken_once() -> None:
 
     assert again.exit_code == 1
     assert "already" in again.output
+
+
+def test_a_rotated_secret_verifies_at_once_and_the_old_one_until_its_time() -> None:
+    integration = an_integration(slug="paycore-eu", webhook_secrets=("old",))
+
+    rotated = run("gateways", "rotate", "paycore-eu", "--webhook-secret", "new", "--keep-old-hours", "2")
+
+    assert rotated.exit_code == 0
+    with transaction() as session:
+        secrets = session.get_one(Integration, integration.id).secrets()
+    assert secrets.live(datetime.now(UTC)) == ("new", "old")
+    assert secrets.live(datetime.now(UTC) + timedelta(hours=3)) == ("new",)
+
+
+def test_after_a_leak_the_old_secret_is_cut_at_once() -> None:
+    integration = an_integration(slug="paycore-eu", webhook_secrets=("leaked",))
+
+    run("gateways", "rotate", "paycore-eu", "--webhook-secret", "new", "--keep-old-hours", "0")
+
+    with transaction() as session:
+        assert session.get_one(Integration, integration.id).secrets().live(datetime.now(UTC)) == ("new",)
+
+
+def test_rotating_refuses_an_empty_secret_and_an_empty_wish() -> None:
+    an_integration(slug="paycore-eu")
+
+    assert run("gateways", "rotate", "paycore-eu", "--webhook-secret", " ").exit_code == 2
+    assert run("gateways", "rotate", "paycore-eu").exit_code == 2
 
 
 @pytest.mark.parametrize("slug", ["UPPER", "with/slash", "-dash", "", "x" * 64, "a b"])

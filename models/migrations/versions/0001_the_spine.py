@@ -224,7 +224,8 @@ def upgrade() -> None:
             name=op.f("ck_payout_in_flight_has_a_next_poll"),
         ),
         sa.CheckConstraint(
-            "status IN ('pending', 'scheduled', 'initiated', 'broadcast', 'delivered', 'canceled', 'failed', 'returned')",
+            "status IN ('pending', 'scheduled', 'initiated', 'broadcast',"
+            " 'delivered', 'canceled', 'failed', 'returned')",
             name=op.f("ck_payout_status_known"),
         ),
         sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_payout_amount_not_negative")),
