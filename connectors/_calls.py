@@ -78,7 +78,7 @@ async def fetch_one(
         return read(reply.body)
 
 
-async def move(  # noqa: PLR0913 - one request is method, URL, headers, body, and the client that sends it
+async def move(
     http: Http,
     method: str,
     url: str,

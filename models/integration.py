@@ -45,7 +45,7 @@ class Integration(SQLModel, table=True, metadata=metadata):
     def secrets(self) -> "IntegrationSecrets":
         """Open what was sealed. Raises `CannotOpen`."""
         opened = unseal(self.sealed)
-        retiring = tuple((secret, datetime.fromisoformat(until)) for secret, until in opened["retiring"])
+        retiring = tuple((secret, datetime.fromisoformat(until)) for secret, until in opened.get("retiring", []))
         return IntegrationSecrets(tuple(opened["webhook_secrets"]), opened["credentials"], retiring)
 
 

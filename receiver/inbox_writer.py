@@ -166,7 +166,7 @@ class InboxWriter:
             timeout=CONNECT_TIMEOUT_SECONDS,
             server_settings={"application_name": "ratchet inbox writer"},
         )
-        self._insert = await self._connection.prepare(_INSERT)
+        self._insert = await self._connection.prepare(_INSERT, timeout=COMMIT_TIMEOUT_SECONDS)
         return self._insert
 
     async def _hang_up(self) -> None:

@@ -60,7 +60,7 @@ def app(secret: str, refuse: float, seed: int) -> Starlette:
     """Return the partner's app. `refuse` is the share of requests answered 500."""
     score = Score()
     webhook = Webhook(secret)
-    dice = random.Random(seed)  # noqa: S311 (bad days, not secrets)
+    dice = random.Random(seed)
 
     async def hooks(request: Request) -> Response:
         body = await request.body()

@@ -25,7 +25,14 @@ def open_vetted_socket(purpose: int, peer: Any) -> "socket.socket | int":
     family, kind, protocol, address = peer
     if family not in (socket.AF_INET, socket.AF_INET6) or not may_dial(address[0]):
         return FORBIDDEN
-    return socket.socket(family, kind, protocol)
+    return _Lent(family, kind, protocol)
+
+
+class _Lent(socket.socket):
+    """A socket whose descriptor pycurl duplicates, before it drops this object without closing it."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 _PUBLIC: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("2000::/3"))

@@ -37,15 +37,11 @@ def test_a_body_nobody_waits_for_is_swallowed_within_a_bound_and_the_connection_
 
 
 def test_an_endless_body_nobody_waits_for_is_cut_off(hasty: Door) -> None:
-    sent = 0
     with hasty.connect() as connection:
         connection.sendall(HEAD + b"content-length: 99999999999\r\n\r\n")
-        with pytest.raises(OSError):  # noqa: PT011 (reset or broken pipe, as the kernel likes)
-            while sent < 100 * LARGEST_IGNORED:
-                connection.sendall(b"x" * 65536)
-                sent += 65536
 
-    assert sent < 30 * LARGEST_IGNORED
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(b"x" * 100 * LARGEST_IGNORED)
 
 
 def test_a_refusal_is_a_whole_problem_document_and_closes(hasty: Door) -> None:

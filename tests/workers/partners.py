@@ -1,0 +1,97 @@
+"""A partner's endpoint on loopback that records what it gets and answers as its script says."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, BinaryIO, Final
+
+LIMIT_SECONDS: Final = 20
+
+
+@dataclass(frozen=True)
+class Got:
+    """One request."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> "Answer":
+    """Answer with this."""
+    lines = [f"HTTP/1.1 {code} So", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+
+def raw(text: bytes) -> "Answer":
+    """Answer with these very bytes."""
+    return lambda stream: _write(stream, text)
+
+
+def endless(beginning: bytes, piece: bytes) -> "Answer":
+    """Answer without end."""
+
+    def answer(stream: BinaryIO) -> None:
+        stream.write(beginning)
+        while True:
+            stream.write(piece)
+
+    return answer
+
+
+def _write(stream: BinaryIO, text: bytes) -> None:
+    stream.write(text)
+
+
+Answer = Callable[[BinaryIO], None]
+OK: Final = status(200)
+
+
+@dataclass
+class Partner:
+    """Somebody who listens."""
+
+    url: str = ""
+    got: list[Got] = field(default_factory=list)
+    script: Callable[[Got, int], Answer] = lambda _got, _nth: OK
+    """Given the request and how many came before it; called on the request's own thread."""
+
+    def ids(self) -> list[str]:
+        return [request.headers["webhook-id"] for request in self.got]
+
+
+@contextlib.contextmanager
+def a_partner(script: Callable[[Got, int], Answer] | None = None) -> Iterator[Partner]:
+    partner = Partner()
+    if script:
+        partner.script = script
+    lock = threading.Lock()
+
+    class Door(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            request = Got(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            with lock:
+                nth = len(partner.got)
+                partner.got.append(request)
+            try:
+                partner.script(request, nth)(self.wfile)
+            except OSError:
+                self.close_connection = True
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    server.daemon_threads = True
+    partner.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield partner
+    server.shutdown()
+    thread.join(LIMIT_SECONDS)
+    server.server_close()

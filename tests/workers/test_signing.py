@@ -1,0 +1,76 @@
+"""What we sign, the public library verifies."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from workers.signing import PREFIX, new_secret, signature
+
+NOW = int(datetime.now(UTC).timestamp())
+
+
+def headers(secrets: list[str], body: bytes, *, at: int = NOW) -> dict[str, str]:
+    return {
+        "webhook-id": "evt_1",
+        "webhook-timestamp": str(at),
+        "webhook-signature": signature(secrets, "evt_1", at, body),
+    }
+
+
+def test_the_public_library_verifies_what_we_sign() -> None:
+    secret, body = new_secret(), '{"type":"payout.delivered","name":"Ünal"}'.encode()
+
+    assert Webhook(secret).verify(body, headers([secret], body)) == json.loads(body)
+
+
+def test_while_a_secret_is_replaced_both_verify() -> None:
+    old, new, stranger, body = new_secret(), new_secret(), new_secret(), b"{}"
+    signed = headers([new, old], body)
+
+    Webhook(old).verify(body, signed)
+    Webhook(new).verify(body, signed)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(stranger).verify(body, signed)
+
+
+@pytest.mark.parametrize("changed", [{"webhook-id": "evt_2"}, {"webhook-timestamp": str(NOW + 1)}])
+def test_the_signature_covers_id_and_time(changed: dict[str, str]) -> None:
+    secret = new_secret()
+
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret).verify(b"{}", headers([secret], b"{}") | changed)
+
+
+def test_an_old_attempt_cannot_be_used_again() -> None:
+    secret, then = new_secret(), int((datetime.now(UTC) - timedelta(minutes=6)).timestamp())
+
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret).verify(b"{}", headers([secret], b"{}", at=then))
+
+
+def test_it_is_the_known_answer_of_the_specification() -> None:
+    secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
+
+    assert signature([secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body) == (
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    )
+
+
+@given(body=st.binary(max_size=500), message_id=st.text("abcdefghijklmnopqrstuvwxyz0123456789_", min_size=1))
+def test_any_body_is_one_signature_per_secret(body: bytes, message_id: str) -> None:
+    signed = signature([new_secret(), new_secret()], message_id, NOW, body)
+
+    assert [part[:3] for part in signed.split(" ")] == ["v1,", "v1,"]
+    assert all(len(base64.b64decode(part[3:])) == 32 for part in signed.split(" "))
+
+
+def test_secrets_are_long_and_never_the_same() -> None:
+    secrets = {new_secret() for _ in range(100)}
+
+    assert len(secrets) == 100
+    assert {len(base64.b64decode(secret.removeprefix(PREFIX))) for secret in secrets} == {32}
