@@ -22,7 +22,7 @@ from models.lifecycle import PayoutStatus
 class WebhookRequest:
     """One HTTP request at the gateways' door, before anything in it is believed."""
 
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     """As ASGI gives them: names in lower case, repetitions kept."""
     body: bytes = field(repr=False)
     method: str = "POST"
@@ -164,7 +164,7 @@ class HttpReply:
     """A gateway's answer, whatever its status."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
     body: bytes = field(repr=False)
 

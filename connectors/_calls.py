@@ -37,6 +37,8 @@ REFUSALS: Final[frozenset[int]] = frozenset(
 )
 """Statuses that positively say: not accepted, nothing will move. Every other one that is not 2xx leaves it open."""
 
+LONGEST_SECONDS: Final = 9
+"""Digits; a longer Retry-After is nonsense."""
 MAX_RETRY_AFTER: Final = timedelta(days=1)
 """A gateway that asks for a longer pause has a clock problem."""
 
@@ -145,6 +147,6 @@ def _unavailable(reply: HttpReply) -> GatewayUnavailable:
 def _retry_after(reply: HttpReply) -> timedelta | None:
     """Return a numeric Retry-After; its other form, a date, is not worth a second clock."""
     text = reply.headers.get("retry-after", "").strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_SECONDS):
         return None
     return min(timedelta(seconds=int(text)), MAX_RETRY_AFTER)

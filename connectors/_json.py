@@ -7,7 +7,7 @@ Nothing here guesses. Errors name the field by its path and never quote its valu
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -82,7 +82,7 @@ def status_of(word: str, statuses: Mapping[str, PayoutStatus]) -> PayoutStatus:
 class Fields:
     """One JSON object, read field by field. `path` is where it stands, for errors."""
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     path: str = ""
 
     @classmethod

@@ -83,6 +83,7 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     """Take answers as evidence; count silence, and back off."""
     # All of them at once and in order: two lots of locks in one transaction could meet another transaction's crosswise.
     lock(session, [question.payout_id for question, _ in answers])
+    answers = [(question, _about(question, answer)) for question, answer in answers]
     told = [(question, answer) for question, answer in answers if isinstance(answer, PayoutUpdate)]
     evidence = [Evidence(q.integration.id, _named(q, update), Source.POLL) for q, update in told]
     observed = observe(session, evidence, now)
@@ -101,6 +102,13 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     write(session, standings)
     _slow_down(session, answers, now)
     return observed
+
+
+def _about(question: Question, answer: Answer) -> Answer:
+    """Refuse an answer that speaks of another payout than we asked about: it must not move that one."""
+    if isinstance(answer, PayoutUpdate) and question.reference and answer.reference not in (None, question.reference):
+        return GatewayUnavailable("answered about another payout")
+    return answer
 
 
 def _named(question: Question, update: PayoutUpdate) -> PayoutUpdate:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import IntegrityError
@@ -11,6 +11,7 @@ from sqlmodel import Session, select
 
 from connectors import connector_class
 from models.integration import Integration
+from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
 from models.payout import Payout, SubmissionState
 from models.sealed import seal
@@ -25,6 +26,10 @@ class Refused(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+
+
+FORGOTTEN_AFTER: Final = timedelta(seconds=10)
+"""A new payout is normally submitted within milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,7 @@ class Created:
 
 def create(session: Session, new: NewPayout, now: datetime) -> Created:
     """Put a payout on record. Without a reference it is still to be submitted. Raises `Refused`."""
-    integration = _guarded(session, new.integration)
+    integration = _guarded(session, new.integration, new.currency)
     organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
     if organisation is None:
         raise Refused("unknown_organisation", f"no organisation {new.organisation!r}: `ratchet endpoints add`")
@@ -69,8 +74,10 @@ def create(session: Session, new: NewPayout, now: datetime) -> Created:
         created_at=now,
         advanced_at=now,
     )
-    # What is still unsent is due at once: should the message be lost, the reconciler submits it.
-    payout.next_poll_at = next_poll_at(payout.status, 0, now)  # type: ignore[arg-type]
+    if new.reference:
+        payout.next_poll_at = next_poll_at(PayoutStatus.PENDING, 0, now)
+    else:  # should the message be lost, the reconciler submits it then
+        payout.next_poll_at = now + FORGOTTEN_AFTER
     _insert_once(session, payout)
     standings = lock(session, [payout.id])
     deliveries = announce_birth(session, standings[0], now)
@@ -78,7 +85,7 @@ def create(session: Session, new: NewPayout, now: datetime) -> Created:
     return Created(payout.id, deliveries, release_unmatched(session, standings))
 
 
-def _guarded(session: Session, slug: str) -> Integration:
+def _guarded(session: Session, slug: str, currency: str) -> Integration:
     integration = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
     if integration is None:
         raise Refused("unknown_integration", f"no integration {slug!r}; `ratchet gateways list` shows them")
@@ -91,6 +98,8 @@ def _guarded(session: Session, slug: str) -> Integration:
         raise Refused("payouts_unsupported", f"{integration.connector} cannot create payouts")
     if connector.REQUIRES_WEBHOOK_SECRET and not integration.has_webhook_secret:
         raise Refused("webhook_secret_missing", f"{slug} has no webhook secret, so its outcome could not be verified")
+    if connector.CURRENCIES is not None and currency not in connector.CURRENCIES:
+        raise Refused("currency_unsupported", f"{integration.connector} does not pay out in {currency}")
     return integration
 
 

@@ -23,6 +23,7 @@ class Connected:
     connector: Connector
     secrets: IntegrationSecrets = field(repr=False)
     is_active: bool
+    payouts_enabled: bool
 
 
 def connect(integration: Integration) -> Connected:
@@ -30,7 +31,8 @@ def connect(integration: Integration) -> Connected:
     secrets = integration.secrets()
     account = Account(secrets.credentials, integration.base_url, integration.options)
     connector = connector_class(integration.connector)(account)
-    return Connected(integration.id or 0, integration.slug, connector, secrets, integration.is_active)
+    switches = (integration.is_active, integration.payouts_enabled)
+    return Connected(integration.id or 0, integration.slug, connector, secrets, *switches)
 
 
 def connected(session: Session, ids: Iterable[int]) -> dict[int, Connected]:

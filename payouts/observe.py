@@ -161,8 +161,9 @@ class _Batch:
             self.observed.released = release_unmatched(session, self._learnt)
 
     def _confirm(self, standing: Standing, item: Evidence) -> None:
-        """Any word of the gateway about a payout proves that it was received."""
-        if item.source is not Source.OPERATOR and standing.submission in (*_NOT_YET_CONFIRMED, "not_received"):
+        """Any word of the gateway about a payout proves that it was received. A hint is nobody's word yet."""
+        is_word = item.source is not Source.OPERATOR and item.update.status is not None
+        if is_word and standing.submission in (*_NOT_YET_CONFIRMED, "not_received"):
             standing.submission = SubmissionState.ACCEPTED
         standing.last_evidence_at = self.now
         standing.last_evidence_source = item.source
@@ -173,7 +174,7 @@ class _Batch:
     def _join(self, standing: Standing, item: Evidence) -> str:
         said = item.update.status
         if said is None:
-            standing.next_poll_at = self.now
+            self._follow(standing, item.source)
             return "hint"
         self._keep_facts(standing, item.update)
         joined = join(standing.status, said)
@@ -188,6 +189,14 @@ class _Batch:
         standing.next_poll_at = next_poll_at(joined, 0, self.now)
         self.announce(standing, previous, item.source)
         return "advanced"
+
+    def _follow(self, standing: Standing, source: Source) -> None:
+        """Ask at once about what was only hinted at; but not at once again where asking itself told no more."""
+        if source is Source.POLL:
+            standing.poll_step += 1
+            standing.next_poll_at = next_poll_at(standing.status, standing.poll_step, self.now)
+        else:
+            standing.next_poll_at = self.now
 
     @staticmethod
     def _keep_facts(standing: Standing, update: PayoutUpdate) -> None:

@@ -33,6 +33,8 @@ def begin(session: Session, payout_id: str, now: datetime) -> HandOver | None:
     if payout is None or payout.submission != SubmissionState.UNSENT or payout.status != PayoutStatus.PENDING:
         return None
     integration = connected(session, [payout.integration_id])[payout.integration_id]
+    if not (integration.is_active and integration.payouts_enabled):
+        return None  # switched off since it was created: it stays unsent, and due
     payout.submission, payout.submitted_at = SubmissionState.SENDING, now
     payout.next_poll_at = next_poll_at(PayoutStatus.PENDING, 0, now)
     order = Order(
