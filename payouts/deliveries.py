@@ -193,7 +193,8 @@ _RECORD: Final = text(
         )
     ), logged AS (
         INSERT INTO attempt (delivery_id, number, started_at, duration_ms, outcome, status_code, answer, error)
-        SELECT delivery_id, number, started_at, duration_ms, outcome, status_code, decode(answer, 'base64'), error FROM f
+        SELECT delivery_id, number, started_at, duration_ms, outcome, status_code, decode(answer, 'base64'), error
+        FROM f
     )
     UPDATE delivery d SET state = f.state, next_attempt_at = f.next_attempt_at, leased_until = NULL,
         closed_at = CASE WHEN f.state <> 'open' THEN :now END
