@@ -9,6 +9,7 @@ import click
 from sqlmodel import Session, select
 
 from cli._print import cell, json_option, rows
+from cli._scaffold import AlreadyThere, write
 from connectors import NAMES, connector_class
 from models.database import transaction
 from models.integration import Integration, IntegrationSecrets
@@ -69,9 +70,13 @@ def add(
 
 
 @gateways.command("list")
+@click.option("--connectors", "show_connectors", is_flag=True, help="Show what each connector can do instead.")
 @json_option
-def list_(*, as_json: bool) -> None:
+def list_(*, show_connectors: bool, as_json: bool) -> None:
     """Show every integration; secrets are never shown."""
+    if show_connectors:
+        _list_connectors(as_json=as_json)
+        return
     with transaction() as session:
         found = session.exec(select(Integration).order_by(Integration.slug)).all()
     columns = ("slug", "connector", "is_active", "has_webhook_secret", "payouts_enabled", "base_url", "created_at")
@@ -119,6 +124,38 @@ def enable(slug: str) -> None:
     """Undo `disable`."""
     _switch(slug, is_active=True)
     click.echo(f"{slug} is enabled")
+
+
+@gateways.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a new connector, its sample and its test. The contract suite then tells what is missing."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{1,30}", name):
+        raise click.BadParameter("a module's name: lower-case letters, digits and _", param_hint="NAME")
+    try:
+        written = write(name)
+    except AlreadyThere as error:
+        raise click.ClickException(str(error)) from None
+    for path in written:
+        click.echo(path)
+    click.echo("next: docs/adding-a-gateway.md, then .venv/bin/python -m pytest tests/connectors", err=True)
+
+
+def _list_connectors(*, as_json: bool) -> None:
+    columns = ("connector", "creates_payouts", "cancels", "needs_webhook_secret", "statuses", "credentials", "options")
+    values = [
+        (
+            found.name,
+            found.SUPPORTS_PAYOUTS,
+            found.SUPPORTS_CANCEL,
+            found.REQUIRES_WEBHOOK_SECRET,
+            len(found.STATUSES),
+            list(found.CREDENTIALS),
+            list(found.OPTIONS),
+        )
+        for found in map(connector_class, NAMES)
+    ]
+    rows("connectors", columns, values, as_json=as_json, empty="no connectors")
 
 
 def _switch(slug: str, *, is_active: bool) -> None:

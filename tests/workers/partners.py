@@ -17,6 +17,8 @@ class Got:
     path: str
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    port: int = 0
+    """Of the caller's side of the connection."""
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> "Answer":
@@ -74,8 +76,9 @@ def a_partner(script: Callable[[Got, int], Answer] | None = None) -> Iterator[Pa
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            port = self.client_address[1]
             body = self.rfile.read(int(self.headers["content-length"]))
-            request = Got(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            request = Got(self.path, {name.lower(): value for name, value in self.headers.items()}, body, port)
             with lock:
                 nth = len(partner.got)
                 partner.got.append(request)

@@ -1,0 +1,227 @@
+"""Asking gateways: what they say goes through the same door, and what they do not say is counted."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+import connectors.paycore
+from connectors._base import GatewayUnavailable, Http, NotFound, PayoutUpdate
+from models.database import transaction
+from models.integration import Integration
+from models.lifecycle import PayoutStatus
+from models.payout import Payout, SubmissionState
+from tests.concurrency import wait_until
+from tests.factories import (
+    a_payout,
+    an_endpoint,
+    an_integration,
+    get_deliveries,
+    get_events,
+    get_observations,
+    get_payout,
+)
+from tests.sandbox.stand import Stand
+from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle
+from workers.broker import broker
+from workers.poll import poll, send_poll
+from workers.submit import submit
+
+NAMES = ("mollie", "fedapay", "paycore")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Stand]:
+    with a_quiet_sandbox() as stand:
+        yield stand
+
+
+@pytest.fixture
+def stand(running: Stand, database: None) -> Stand:
+    settle(running)
+    broker.flush_all()
+    return running
+
+
+def a_submitted_payout(stand: Stand, name: str, words: str = "") -> Payout:
+    payout = an_unsent_payout(an_integration_at(stand, name), words)
+    submit(payout.id)
+    wait_until(lambda: get_payout(payout.id).submission == SubmissionState.ACCEPTED)
+    return payout
+
+
+def ask(payout: Payout) -> Payout:
+    """Ask once and wait until the answer, or the silence, is on record."""
+    before = get_payout(payout.id).polls
+    poll([payout.id])
+    wait_until(lambda: get_payout(payout.id).polls > before)
+    return get_payout(payout.id)
+
+
+@pytest.mark.parametrize("fate", ["delivered", "failed", "returned"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_silent_gateway_is_asked_until_its_payout_is_where_it_really_is(stand: Stand, name: str, fate: str) -> None:
+    payout = a_submitted_payout(stand, name, f"#fate={fate} #webhooks=none")
+    wait_until(lambda: all(one["is_over"] for one in stand.truth()))
+    (truth,) = stand.truth()
+
+    asked = ask(payout)
+
+    assert asked.status == truth["fate_status"]
+    assert (asked.last_evidence_source, asked.poll_failures) == ("poll", 0)
+
+
+def test_an_answer_without_news_moves_nothing_and_backs_off(stand: Stand) -> None:
+    payout = a_submitted_payout(stand, "paycore", "#fate=stuck")
+    wait_until(lambda: all(one["is_over"] for one in stand.truth()))
+    first = ask(payout)
+    events = len(get_events(payout))
+
+    second = ask(payout)
+
+    assert (second.status, len(get_events(payout))) == (first.status, events)
+    assert second.poll_step == first.poll_step + 1
+    assert get_observations(payout)[-1].effect == "stale"
+    assert second.next_poll_at
+    assert second.next_poll_at > datetime.now(UTC)
+
+
+def test_news_from_a_poll_is_owed_to_the_partner_and_queued(stand: Stand) -> None:
+    an_endpoint()
+    payout = a_submitted_payout(stand, "paycore")
+    wait_until(lambda: all(one["is_over"] for one in stand.truth()))
+    broker.flush_all()
+    before = len(get_deliveries(payout))
+
+    ask(payout)
+
+    assert len(get_deliveries(payout)) == before + 1
+    wait_until(lambda: broker.client.llen("ratchet:deliver") == 1)
+
+
+def test_a_gateway_that_is_away_teaches_nothing_and_is_counted(database: None) -> None:
+    integration = an_integration(
+        "paycore", base_url="http://127.0.0.1:9", credentials={"account_id": "a", "api_key": "b"}
+    )
+    payout = a_payout(integration)
+
+    asked = ask(payout)
+
+    assert (asked.status, asked.poll_failures) == (PayoutStatus.PENDING, 1)
+    assert str(asked.poll_failure).startswith("unavailable:")
+
+
+def test_a_gateway_that_refuses_to_answer_is_counted_too(stand: Stand) -> None:
+    payout = a_submitted_payout(stand, "mollie")
+    stand.behave(refuse=1)
+
+    asked = ask(payout)
+
+    assert asked.poll_failures == 1
+    assert str(asked.poll_failure).startswith("unavailable:")
+
+
+def test_an_unknown_payout_stays_unknown_within_the_visibility_window(stand: Stand) -> None:
+    payout = _of_unknown_outcome(stand, timedelta(minutes=1))
+
+    asked = ask(payout)
+
+    assert (asked.submission, asked.poll_failure) == (SubmissionState.UNKNOWN, "not_found")
+
+
+def test_an_unknown_payout_was_never_received_once_the_window_is_over(stand: Stand) -> None:
+    payout = _of_unknown_outcome(stand, timedelta(days=1))
+
+    asked = ask(payout)
+
+    assert asked.submission == SubmissionState.NOT_RECEIVED
+    assert asked.status == PayoutStatus.PENDING
+
+
+def _of_unknown_outcome(stand: Stand, ago: timedelta) -> Payout:
+    payout = an_unsent_payout(an_integration_at(stand, "paycore"))
+    with transaction() as session:
+        known = session.get_one(Payout, payout.id)
+        known.submission, known.submitted_at = SubmissionState.UNKNOWN, datetime.now(UTC) - ago
+    return payout
+
+
+Answer = PayoutUpdate | NotFound | Exception
+
+
+@pytest.fixture
+def scripted(database: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Answer]:
+    """Return what the gateway answers, by our order key."""
+    answers: dict[str, Answer] = {}
+
+    async def fetch(self: Any, reference: str | None, order_key: str, http: Http) -> PayoutUpdate | NotFound:
+        answer = answers[order_key]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(connectors.paycore.PayCore, "fetch", fetch)
+    broker.flush_all()
+    return answers
+
+
+def test_a_surprise_about_one_payout_does_not_take_its_batch_along(scripted: dict[str, Answer]) -> None:
+    integration = an_integration()
+    odd, fine = a_payout(integration), a_payout(integration)
+    scripted[odd.order_key] = ZeroDivisionError()
+    scripted[fine.order_key] = PayoutUpdate(
+        reference=fine.gateway_reference, status=PayoutStatus.DELIVERED, said="processed"
+    )
+
+    with capture_logs():
+        poll([odd.id, fine.id])
+        wait_until(lambda: get_payout(fine.id).status == PayoutStatus.DELIVERED)
+
+    assert get_payout(odd.id).poll_failure == "unavailable: ZeroDivisionError"
+
+
+def test_a_gateway_that_asks_for_a_pause_gets_it(scripted: dict[str, Answer]) -> None:
+    integration = an_integration()
+    payout = a_payout(integration)
+    scripted[payout.order_key] = GatewayUnavailable("429", retry_after=timedelta(minutes=7))
+
+    asked_at = datetime.now(UTC)
+    ask(payout)
+
+    with transaction() as session:
+        until = session.get_one(Integration, integration.id).polls_paused_until
+    assert until is not None
+    assert timedelta(minutes=6) < until - asked_at < timedelta(minutes=8)
+
+
+def test_without_redis_the_news_of_a_poll_is_kept(scripted: dict[str, Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+    an_endpoint()
+    payout = a_payout()
+    scripted[payout.order_key] = PayoutUpdate(reference=None, status=PayoutStatus.DELIVERED, said="processed")
+
+    def away(_: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("workers.poll.send_deliver", away)
+
+    with capture_logs() as lines:
+        ask(payout)
+        wait_until(lambda: "queue.away" in [line["event"] for line in lines])
+
+    assert get_payout(payout.id).status == PayoutStatus.DELIVERED
+    assert len(get_deliveries(payout)) == 2
+
+
+def test_payouts_that_are_gone_are_nothing_to_ask_about(database: None) -> None:
+    poll(["pay_gone"])
+    poll([])
+
+
+def test_a_batch_is_one_message(database: None) -> None:
+    broker.flush_all()
+
+    send_poll(["pay_1", "pay_2"])
+
+    assert broker.client.llen("ratchet:poll") == 1
