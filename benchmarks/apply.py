@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Final
 
-from benchmarks.ground import Ground, Place, wait_for
+from benchmarks.ground import Ground, wait_for
+from benchmarks.place import Place
 from benchmarks.tables import Figure
 from benchmarks.traffic import SLUG, WORDS, webhooks
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from benchmarks.ground import Ground, Place, wait_for
+from benchmarks.ground import Ground, wait_for
+from benchmarks.place import Place
 from benchmarks.tables import Figure
 
 REAL_PER_SECOND: Final = 8_000

@@ -3,14 +3,16 @@
 The naive way has a database and a Redis database to itself: the reconciler would otherwise do its work for it.
 """
 
+import contextlib
 import json
+import os
 import shutil
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,62 +20,23 @@ from subprocess import Popen
 from types import TracebackType
 from typing import Any, Final, Self
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
-import redis
 
 import settings
 from benchmarks import traffic
-from benchmarks.load import Outcome, Plan, write_requests
-from benchmarks.traffic import AMOUNT_MINOR, CURRENCY, SECRET, SLUG
+from benchmarks.place import Place
+from benchmarks.plan import Outcome, Plan, write_requests
+from benchmarks.traffic import SECRET, SLUG
 from embedded import processes
 from embedded.crew import Crew
 from embedded.house import House
 
 START_SECONDS: Final = 30.0
-TABLES: Final = "inbox_event, payout, observation, payout_event, delivery, attempt"
 ENVIRONMENT: Final = {
     "RATCHET_PRIVATE_ENDPOINTS": "1",  # the sink is on loopback
     "RATCHET_POLL_UNIT_SECONDS": "86400",  # nobody is polled meanwhile: there is no gateway to ask
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One database and one queue."""
-
-    database_url: str
-    redis_url: str
-
-    def connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
-        """Return a connection that commits every statement."""
-        return psycopg.connect(self.database_url, autocommit=True)
-
-    def number(self, query: str) -> int:
-        """Return the one number that a query asks for."""
-        with self.connect() as connection:
-            row = connection.execute(query).fetchone()
-        return int(row[0]) if row else 0
-
-    def clear(self, payouts: int = 0) -> None:
-        """Empty queues and tables, and put so many payouts on record that the gateway has."""
-        with redis.Redis.from_url(self.redis_url) as client:
-            client.flushdb()
-        with self.connect() as connection:
-            connection.execute(f"TRUNCATE {TABLES}")
-            connection.execute(
-                _PAYOUTS, {"payouts": payouts - 1, "amount": AMOUNT_MINOR, "currency": CURRENCY, "slug": SLUG}
-            )
-            connection.execute(f"VACUUM ANALYZE {TABLES}")
-
-
-_PAYOUTS: Final = """
-    INSERT INTO payout (id, organisation_id, integration_id, order_key, gateway_reference, amount_minor, currency,
-        description, test_mode, submission, created_at, advanced_at, next_poll_at)
-    SELECT 'pay_' || lpad(to_hex(n), 28, '0'), o.id, i.id, 'order-' || lpad(n::text, 8, '0'),
-        'cpoi_' || lpad(n::text, 12, '0'), %(amount)s, %(currency)s, '', false, 'accepted', now(), now(),
-        now() + interval '30 days'
-    FROM generate_series(0, %(payouts)s) n, organisation o, integration i WHERE i.slug = %(slug)s
-"""
 
 
 class Ground:
@@ -114,6 +77,11 @@ class Ground:
             connection.execute("CREATE DATABASE naive TEMPLATE ratchet")
         self.naive = Place(known.database_url.replace("/ratchet?", "/naive?"), f"{known.redis_url}?db=1")
         self.sink = self.start("benchmarks.sink", str(self.ports["sink"]), port=self.ports["sink"])
+
+    def servers(self) -> list["Popen[bytes]"]:
+        """Return PostgreSQL and Redis."""
+        started = (self.house.postgres, self.house.redis)
+        return [server.process for server in started if server and server.process]
 
     def crew(self) -> Crew:
         """Return the Procfile's processes, none of them started."""
@@ -196,11 +164,12 @@ def _introduce(url: str) -> None:
 
 
 def pin(process: "Popen[bytes]", core: int | None) -> None:
-    """Keep a process that has just been started, and all its threads to come, on one core."""
-    import os
-
-    if core is not None and core < (os.cpu_count() or 1):
-        os.sched_setaffinity(process.pid, {core})
+    """Keep a process and its children on one core; on any core again with None. Threads to come inherit it."""
+    cores = range(os.cpu_count() or 1)
+    chosen = {core} if core is not None and core in cores else set(cores)
+    for each in (process.pid, *(child.pid for child in psutil.Process(process.pid).children())):
+        with contextlib.suppress(ProcessLookupError):  # one of PostgreSQL's, on its way out
+            os.sched_setaffinity(each, chosen)
 
 
 def wait_for(holds: Callable[[], bool], seconds: float, what: str) -> None:

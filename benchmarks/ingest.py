@@ -1,7 +1,7 @@
 """Webhooks a second that are verified, durably stored and deduplicated, against an endpoint that does nothing at all.
 
-The receiver runs as its Procfile line says, alone on core 0; the load generator has core 1, which it shares with
-PostgreSQL. No worker runs: what applying costs is the story's figure.
+The receiver runs as its Procfile line says and has core 0 to itself, as each variant has in its turn; the load
+generator, PostgreSQL and Redis share core 1. No worker runs: what applying costs is the story's figure.
 """
 
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from benchmarks.ground import Ground, is_open, pin, wait_for
-from benchmarks.load import Outcome
+from benchmarks.plan import Outcome
 from benchmarks.tables import Check, Figure
 
 PAYOUTS_PER_SECOND: Final = 12_000
 """Three requests each: more than any variant answers in one measurement."""
 SERVER_CORE: Final = 0
-LOAD_CORE: Final = 1
+OTHER_CORE: Final = 1
 OPEN_LOOP_SHARE: Final = 0.5
 
 
@@ -29,17 +29,26 @@ def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
 def _servers(ground: Ground) -> Iterator[None]:
     crew = ground.crew()
     pin(crew.start_one("receiver"), SERVER_CORE)
+    ports = ground.ports
     started = [
-        ground.start("benchmarks.serve", "bare", str(ground.ports["bare"]), port=ground.ports["bare"], core=SERVER_CORE),
+        ground.start("benchmarks.serve", "bare", str(ports["bare"]), port=ports["bare"], core=SERVER_CORE),
         ground.start(
-            "benchmarks.serve", "storing", str(ground.ports["naive"]),
-            place=ground.naive, port=ground.ports["naive"], core=SERVER_CORE,
+            "benchmarks.serve",
+            "storing",
+            str(ports["naive"]),
+            place=ground.naive,
+            port=ports["naive"],
+            core=SERVER_CORE,
         ),
-    ]  # fmt: skip
+    ]
     try:
-        wait_for(lambda: is_open(ground.ports["receiver"]), 30, "the receiver")
+        wait_for(lambda: is_open(ports["receiver"]), 30, "the receiver")
+        for server in ground.servers():
+            pin(server, OTHER_CORE)
         yield
     finally:
+        for server in ground.servers():
+            pin(server, None)
         crew.stop()
         ground.stop(*started)
 
@@ -68,7 +77,9 @@ def _measure(ground: Ground, seconds: float, rounds: int, connections: int) -> F
 
 
 def _load(ground: Ground, server: str, seconds: float, **more: float) -> Outcome:
-    outcome = ground.load(ground.ports[server], ground.write(int(PAYOUTS_PER_SECOND * seconds)), seconds, core=LOAD_CORE, **more)
+    outcome = ground.load(
+        ground.ports[server], ground.write(int(PAYOUTS_PER_SECOND * seconds)), seconds, core=OTHER_CORE, **more
+    )
     if outcome.refused or outcome.lost:
         raise RuntimeError(f"{server}: {outcome.refused} refused, {outcome.lost} lost of {outcome.sent}")
     return outcome

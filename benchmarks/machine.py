@@ -24,7 +24,7 @@ def describe(database_url: str, redis_url: str, folder: Path) -> str:
     """Return machine, versions and durability as Markdown lines."""
     memory = psutil.virtual_memory().total / 2**30
     lines = [
-        f"- machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}",
+        f"- machine: {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}",
         f"- load average before: {os.getloadavg()[0]:.2f} (other work on the machine moves every figure)",
         f"- Python {platform.python_version()}, {_postgres(database_url)}, Redis {_redis(redis_url)}, {_curl()}",
         "- " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),

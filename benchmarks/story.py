@@ -11,8 +11,9 @@ from typing import Final
 
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.ground import Ground, Place, is_open, wait_for
-from benchmarks.load import Outcome, percentile
+from benchmarks.ground import Ground, is_open, wait_for
+from benchmarks.place import Place
+from benchmarks.plan import Outcome, percentile
 from benchmarks.tables import Check, Figure
 from benchmarks.traffic import WORDS, webhooks
 from embedded.crew import Crew

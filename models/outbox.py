@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import BigInteger, Column, Identity, Index, text
@@ -86,8 +86,7 @@ def fan_out(session: Session, announcements: Sequence[Announcement], now: dateti
     if not announcements:
         return []
     rows = [{name: getattr(announcement, name) for name in _EVENT_COLUMNS} for announcement in announcements]
-    as_text = orjson.dumps(rows, option=orjson.OPT_PASSTHROUGH_DATETIME, default=datetime.isoformat).decode()
-    session.connection().execute(_WRITE_EVENTS, {"rows": as_text, "now": now})
+    session.connection().execute(_WRITE_EVENTS, {"rows": _as_json(rows), "now": now})
     organisations = list({announcement.organisation_id for announcement in announcements})
     subscribed: dict[str, list[tuple[str, list[str] | None]]] = {}
     for endpoint_id, organisation_id, types in session.connection().execute(_SUBSCRIBED, {"ids": organisations}):
@@ -99,16 +98,22 @@ def fan_out(session: Session, announcements: Sequence[Announcement], now: dateti
         if types is None or f"payout.{announcement.status}" in types
     ]
     if owed:
-        parameters = {
-            "ids": [delivery_id for delivery_id, _, _ in owed],
-            "endpoints": [endpoint_id for _, endpoint_id, _ in owed],
-            "payouts": [announcement.payout_id for _, _, announcement in owed],
-            "events": [announcement.id for _, _, announcement in owed],
-            "sequences": [announcement.sequence for _, _, announcement in owed],
-            "now": now,
-        }
-        session.connection().execute(_OWE, parameters)
+        rows = [
+            {
+                "id": delivery_id,
+                "endpoint": endpoint_id,
+                "payout": event.payout_id,
+                "event": event.id,
+                "n": event.sequence,
+            }
+            for delivery_id, endpoint_id, event in owed
+        ]
+        session.connection().execute(_OWE, {"rows": _as_json(rows), "now": now})
     return [delivery_id for delivery_id, _, _ in owed]
+
+
+def _as_json(rows: Sequence[dict[str, Any]]) -> str:
+    return orjson.dumps(rows, default=datetime.isoformat).decode()
 
 
 _EVENT_COLUMNS: Final = ("id", "payout_id", "sequence", "previous_status", "status", "source", "occurred_at", "payload")
@@ -132,9 +137,7 @@ _SUBSCRIBED: Final = text(
 _OWE: Final = text(
     """
     INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at)
-    SELECT d.*, :now, :now FROM unnest(
-        CAST(:ids AS text[]), CAST(:endpoints AS text[]), CAST(:payouts AS text[]), CAST(:events AS text[]),
-        CAST(:sequences AS int[])
-    ) AS d
+    SELECT d.*, :now, :now
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS d (id text, endpoint text, payout text, event text, n int)
     """
 )

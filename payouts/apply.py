@@ -17,6 +17,7 @@ from models.inbox import InboxState
 from models.payout import Source
 from payouts.integrations import Connected, usable
 from payouts.observe import Evidence, Observed, observe
+from payouts.standing import as_json
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +48,7 @@ class Applied:
 
 def apply_events(session: Session, ids: Sequence[int], now: datetime) -> Applied:
     """Apply the inbox events with these ids that are still new and that nobody else is applying."""
-    rows = session.connection().execute(_CLAIM, {"ids": list(ids)}).all()
+    rows = session.connection().execute(_CLAIM, {"ids": as_json(list(ids))}).all()
     integrations = usable(session, {row.integration_id for row in rows}) if rows else {}
     rows = [row for row in rows if row.integration_id in integrations]  # the others stay new until theirs is mended
     readings = {row.id: _read(row, integrations[row.integration_id]) for row in rows}
@@ -90,17 +91,16 @@ def _read(row: Any, integration: Connected) -> _Reading:
 
 
 def _settle(session: Session, readings: Sequence[_Reading], now: datetime) -> None:
-    if not readings:
-        return
-    parameters = {
-        "ids": [reading.id for reading in readings],
-        "states": [reading.state.value for reading in readings],
-        "details": [reading.detail for reading in readings],
-        "references": [reading.reference for reading in readings],
-        "order_keys": [reading.order_key for reading in readings],
-        "now": now,
-    }
-    session.connection().execute(_SETTLE, parameters)
+    applied = [reading.id for reading in readings if reading.state is InboxState.APPLIED]
+    others = [
+        {"id": r.id, "state": r.state, "detail": r.detail, "reference": r.reference, "order_key": r.order_key}
+        for r in readings
+        if r.state is not InboxState.APPLIED
+    ]
+    if applied:
+        session.connection().execute(_SETTLE_APPLIED, {"ids": as_json(applied), "now": now})
+    if others:
+        session.connection().execute(_SET_ASIDE, {"rows": as_json(others), "now": now})
 
 
 _CLAIM: Final = text(
@@ -109,17 +109,25 @@ _CLAIM: Final = text(
         SELECT FROM inbox_event first WHERE first.integration_id = e.integration_id
             AND first.event_key = e.event_key AND first.id < e.id
     ) AS is_conflict
-    FROM inbox_event e WHERE e.id = ANY(:ids) AND e.state = 'new' ORDER BY e.id FOR UPDATE OF e SKIP LOCKED
+    FROM inbox_event e
+    WHERE e.id = ANY(ARRAY(SELECT CAST(jsonb_array_elements(CAST(:ids AS jsonb)) AS bigint))) AND e.state = 'new'
+    ORDER BY e.id FOR UPDATE OF e SKIP LOCKED
     """
 )
 
-_SETTLE: Final = text(
+_SETTLE_APPLIED: Final = text(
+    """
+    UPDATE inbox_event SET state = 'applied', detail = NULL, reference = NULL, order_key = NULL, applied_at = :now
+    WHERE id = ANY(ARRAY(SELECT CAST(jsonb_array_elements(CAST(:ids AS jsonb)) AS bigint))) AND state = 'new'
+    """
+)
+_SET_ASIDE: Final = text(
     """
     UPDATE inbox_event e SET state = s.state, detail = s.detail, applied_at = :now,
         reference = s.reference, order_key = s.order_key
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:details AS text[]),
-        CAST(:references AS text[]), CAST(:order_keys AS text[])
-    ) AS s (id, state, detail, reference, order_key)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s (
+        id bigint, state text, detail text, reference text, order_key text
+    )
     WHERE e.id = s.id AND e.state = 'new'
     """
 )

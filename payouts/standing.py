@@ -62,13 +62,12 @@ _TYPES: Final = {
 
 _LOCK_BY_KEYS: Final = text(
     f"""
-    SELECT {_COLUMNS} FROM payout p WHERE p.id IN (
-        SELECT id FROM payout JOIN unnest(CAST(:integrations AS int[]), CAST(:references AS text[])) AS k (i, r)
-            ON integration_id = k.i AND gateway_reference = k.r
-        UNION
-        SELECT id FROM payout JOIN unnest(CAST(:integrations AS int[]), CAST(:order_keys AS text[])) AS k (i, r)
-            ON integration_id = k.i AND order_key = k.r
-    ) ORDER BY p.id FOR UPDATE OF p
+    SELECT {_COLUMNS} FROM payout p WHERE p.id = ANY(ARRAY(
+        SELECT found.id FROM jsonb_to_recordset(CAST(:keys AS jsonb)) AS k (i int, r text, o text) CROSS JOIN LATERAL (
+            (SELECT id FROM payout WHERE integration_id = k.i AND gateway_reference = k.r LIMIT 1)
+            UNION ALL (SELECT id FROM payout WHERE integration_id = k.i AND order_key = k.o LIMIT 1)
+        ) AS found
+    )) ORDER BY p.id FOR UPDATE OF p
     """  # noqa: S608 (column names of our own dataclass)
 )
 _LOCK_BY_ID: Final = text(f"SELECT {_COLUMNS} FROM payout p WHERE p.id = ANY(:ids) ORDER BY p.id FOR UPDATE OF p")  # noqa: S608
@@ -79,16 +78,15 @@ _WRITE: Final = text(
         {", ".join(f"{name} = s.{name}" for name in _CHANGING)}
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s (
         id text, gateway_reference text, {", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in _CHANGING)}
-    ) WHERE p.id = s.id
+    ) WHERE p.id = s.id AND p.id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
     """  # noqa: S608
 )
 
 
 def lock_by_keys(session: Session, keys: Iterable[tuple[int, str | None, str | None]]) -> list[Standing]:
     """Lock the payouts that any (integration, gateway reference, order key) names, in id order: no deadlocks."""
-    integrations, references, order_keys = zip(*keys, strict=True)
-    parameters = {"integrations": list(integrations), "references": list(references), "order_keys": list(order_keys)}
-    return [_standing(row) for row in session.connection().execute(_LOCK_BY_KEYS, parameters)]
+    named = as_json([{"i": integration, "r": reference, "o": order_key} for integration, reference, order_key in keys])
+    return [_standing(row) for row in session.connection().execute(_LOCK_BY_KEYS, {"keys": named})]
 
 
 def lock(session: Session, ids: Sequence[str]) -> list[Standing]:
@@ -102,12 +100,12 @@ def write(session: Session, standings: Iterable[Standing]) -> None:
         {name: getattr(standing, name) for name in ("id", "gateway_reference", *_CHANGING)} for standing in standings
     ]
     if rows:
-        session.connection().execute(_WRITE, {"rows": as_json(rows)})
+        session.connection().execute(_WRITE, {"rows": as_json(rows), "ids": as_json([row["id"] for row in rows])})
 
 
-def as_json(rows: Sequence[dict[str, Any]]) -> str:
-    """Return rows for `jsonb_to_recordset`."""
-    return orjson.dumps(rows, option=orjson.OPT_PASSTHROUGH_DATETIME, default=datetime.isoformat).decode()
+def as_json(values: Sequence[Any]) -> str:
+    """Return rows or ids for a statement. One text: an array would be written out value by value, in Python."""
+    return orjson.dumps(values, default=datetime.isoformat).decode()
 
 
 def _standing(row: Any) -> Standing:

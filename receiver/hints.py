@@ -10,10 +10,9 @@ from typing import Final
 
 import structlog
 
-QUIET_WINDOW_SECONDS: Final = 0.002
-BUSY_WINDOW_SECONDS: Final = 0.02
-BUSY_FROM: Final = 16
-"""Ids in one window from which on gathering longer costs less than it saves."""
+WINDOWS: Final = ((64, 0.05), (16, 0.02), (0, 0.002))
+"""Ids gathered in one window, and the seconds of the next: the busier, the longer, because a batch of hundreds costs
+each event a fraction of what it costs alone, and because nobody waits for a hint but the partner."""
 LARGEST_HINT: Final = 500
 MOST_WAITING: Final = 50_000
 
@@ -27,7 +26,7 @@ class Hints:
         """`send` may block and may raise."""
         self._send = send
         self._waiting: list[int] = []
-        self._window = QUIET_WINDOW_SECONDS
+        self._window = WINDOWS[-1][1]
         self._sender: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hints")
 
@@ -48,7 +47,7 @@ class Hints:
         while self._waiting:
             await asyncio.sleep(self._window)
             ids, self._waiting = self._waiting, []
-            self._window = BUSY_WINDOW_SECONDS if len(ids) >= BUSY_FROM else QUIET_WINDOW_SECONDS
+            self._window = next(seconds for number, seconds in WINDOWS if len(ids) >= number)
             try:
                 for start in range(0, len(ids), LARGEST_HINT):
                     hint = ids[start : start + LARGEST_HINT]

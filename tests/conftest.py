@@ -13,18 +13,19 @@ from embedded.postgres import Postgres
 from embedded.redis import Redis
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="ratchet-tests-"))
+_FOLDER.chmod(0o711)  # PostgreSQL runs as nobody
 _FROM_WHEEL = os.environ.get("RATCHET_EMBEDDED") == "wheels"
 _POSTGRES = Postgres(_FOLDER / "postgres", from_wheel=_FROM_WHEEL, durable=False)
 _REDIS = Redis(_FOLDER / "redis", from_wheel=_FROM_WHEEL)
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("RATCHET_")}
 
 
 def _start_servers() -> None:
     """Start the servers and point the project at them."""
-    _FOLDER.chmod(0o711)
     _POSTGRES.start()
     _REDIS.start()
     (_FOLDER / "metrics").mkdir()
-    os.environ.update(
+    _ENVIRONMENT.update(
         DATABASE_URL=_POSTGRES.url("ratchet"),
         REDIS_URL=_REDIS.url,
         RATCHET_SECRET_KEYS=Fernet.generate_key().decode(),
@@ -33,6 +34,7 @@ def _start_servers() -> None:
         RATCHET_SECURE_COOKIES="0",
         PROMETHEUS_MULTIPROC_DIR=str(_FOLDER / "metrics"),
     )
+    os.environ.update(_ENVIRONMENT)
 
 
 # Before any other module is imported, conftests further down included: the broker reads its settings on import.
@@ -46,6 +48,23 @@ def pytest_unconfigure() -> None:
     if _POSTGRES.sockets.parent != _POSTGRES.folder:
         shutil.rmtree(_POSTGRES.sockets, ignore_errors=True)
     shutil.rmtree(_FOLDER, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _our_own_environment() -> Iterator[None]:
+    """Come back from a test that brought a whole installation up: this process has adopted its settings."""
+    yield
+    if os.environ["DATABASE_URL"] != _ENVIRONMENT["DATABASE_URL"]:
+        from models import database, sealed
+        from settings import settings
+
+        for name in [name for name in os.environ if name.startswith("RATCHET_")]:
+            del os.environ[name]
+        os.environ.update(_ENVIRONMENT)
+        settings.cache_clear()
+        sealed._keys.cache_clear()
+        database.engine().dispose()
+        database.engine.cache_clear()
 
 
 @pytest.fixture(scope="session")

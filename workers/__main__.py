@@ -36,8 +36,8 @@ def main() -> None:
     worker.start()
     told_to_stop.wait()
     worker.stop(timeout=STOP_MS)
-    if outside.cache_info().currsize:
-        outside().close()
+    if opened := outside.forget():
+        opened.close()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Final
 
 import dramatiq
@@ -18,6 +17,7 @@ from payouts.deliveries import Claimed, Finished, claim, record, successors
 from telemetry import metrics
 from workers.broker import broker
 from workers.courier import Courier
+from workers.once import Once
 from workers.signing import signature
 
 QUEUE: Final = "deliver"
@@ -112,10 +112,8 @@ def _report(batch: Sequence[Finished]) -> None:
     _log.info("delivery.attempted", **outcomes)
 
 
-@cache
-def office() -> Office:
-    """Return this process's office, opened when the first delivery is."""
-    return Office()
+office: Final = Once(Office)
+"""Return this process's office, opened when the first delivery is."""
 
 
 _opened: dict[bytes, list[str]] = {}
@@ -148,8 +146,8 @@ class ClosesOffice(dramatiq.Middleware):
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
         """Close the office if it was opened."""
         del broker, worker
-        if office.cache_info().currsize:
-            office().close()
+        if opened := office.forget():
+            opened.close()
 
 
 broker.add_middleware(ClosesOffice())

@@ -3,12 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
-from functools import cache
 from typing import Any, Final
 
 import structlog
 
 from connectors._http import AiohttpHttp
+from workers.once import Once
 
 MOST_AT_ONCE: Final = 64
 MOST_PER_INTEGRATION: Final = 16
@@ -25,7 +25,8 @@ class Outside:
         self._loop = asyncio.new_event_loop()
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._shares: dict[int, asyncio.Semaphore] = {}
-        threading.Thread(target=self._loop.run_forever, name="outside", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="outside", daemon=True)
+        self._thread.start()
         self.http: Final = AiohttpHttp()
         asyncio.run_coroutine_threadsafe(self.http.__aenter__(), self._loop).result()
 
@@ -37,6 +38,11 @@ class Outside:
         """Hang up. Calls under way are lost, and their payouts keep their next poll."""
         asyncio.run_coroutine_threadsafe(self.http.__aexit__(None, None, None), self._loop).result(CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
 
     async def _in_turn(self, integration_id: int, call: Coroutine[Any, Any, None]) -> None:
         share = self._shares.setdefault(integration_id, asyncio.Semaphore(MOST_PER_INTEGRATION))
@@ -48,7 +54,5 @@ class Outside:
                 _log.exception("outside.call_failed")
 
 
-@cache
-def outside() -> Outside:
-    """Return this process's loop, started when first needed."""
-    return Outside()
+outside: Final = Once(Outside)
+"""Return this process's loop. Two of them would hand each other's session about."""

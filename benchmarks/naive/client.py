@@ -6,7 +6,7 @@ from typing import Any
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from benchmarks.ground import Place
+from benchmarks.place import Place
 
 
 def send_naive_apply(place: Place) -> Callable[[Sequence[int]], None]:

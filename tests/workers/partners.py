@@ -65,6 +65,11 @@ class Partner:
         return [request.headers["webhook-id"] for request in self.got]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the usual 5, connections opened together wait seconds for their handshake
+
+
 @contextlib.contextmanager
 def a_partner(script: Callable[[Got, int], Answer] | None = None) -> Iterator[Partner]:
     partner = Partner()
@@ -89,8 +94,7 @@ def a_partner(script: Callable[[Got, int], Answer] | None = None) -> Iterator[Pa
 
         def log_message(self, *_: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Door)
     partner.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

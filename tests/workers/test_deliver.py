@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
 import payouts.deliveries
+import workers.addresses
 import workers.deliver
 from models.database import transaction
 from models.endpoint import Endpoint
@@ -24,6 +26,7 @@ from models.payout import Payout
 from models.sealed import seal, unseal
 from payouts.deliveries import LEASE, MOST_ATTEMPTS, claim
 from reconciler.sweep import sweep_outbox
+from settings import settings
 from tests.concurrency import wait_until
 from tests.factories import a_payout, an_endpoint, an_integration, get_deliveries, say
 from tests.servers import a_process
@@ -369,3 +372,23 @@ def test_an_endpoint_of_another_organisation_hears_nothing(partner: Partner) -> 
         until_all_are(DeliveryState.DELIVERED, payout)
 
         assert (len(partner.got), other.got) == (1, [])
+
+
+def test_an_address_that_may_not_be_dialled_is_on_record_as_forbidden(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_public = replace(settings(), private_endpoints=False)
+    monkeypatch.setattr(workers.addresses, "settings", lambda: in_public)
+    an_endpoint(partner.url)
+    payout = a_payout()
+
+    deliver(ids(payout))
+    wait_until(lambda: len(attempts()) == 1)
+
+    (attempt,) = attempts()
+    assert (attempt.outcome, attempt.error, attempt.status_code) == (
+        "forbidden",
+        "the address may not be dialled",
+        None,
+    )
+    assert (states(payout), partner.got) == ([DeliveryState.OPEN], [])

@@ -163,7 +163,7 @@ def test_the_partner_is_owed_what_the_answer_said(stand: Stand) -> None:
 
 
 def test_a_worker_killed_between_request_and_answer_leaves_it_asked_about_and_never_sent_again(stand: Stand) -> None:
-    stand.behave(slow=1, slow_seconds=[30, 30])
+    stand.behave(slow=1, slow_seconds=[2, 2])
     payout = an_unsent_payout(an_integration_at(stand, "paycore"))
     with a_process("-m", "workers") as worker:
         send_submit(payout.id)

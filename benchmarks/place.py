@@ -1,0 +1,50 @@
+"""One database and one queue, emptied and filled between two measurements."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+import redis
+
+from benchmarks.traffic import AMOUNT_MINOR, CURRENCY, SLUG
+
+TABLES: Final = "inbox_event, payout, observation, payout_event, delivery, attempt"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One database and one queue."""
+
+    database_url: str
+    redis_url: str
+
+    def connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """Return a connection that commits every statement."""
+        return psycopg.connect(self.database_url, autocommit=True)
+
+    def number(self, query: str) -> int:
+        """Return the one number that a query asks for."""
+        with self.connect() as connection:
+            row = connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
+
+    def clear(self, payouts: int = 0) -> None:
+        """Empty queues and tables, and put so many payouts on record that the gateway has."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.flushdb()
+        with self.connect() as connection:
+            connection.execute(f"TRUNCATE {TABLES}")
+            connection.execute(
+                _PAYOUTS, {"payouts": payouts - 1, "amount": AMOUNT_MINOR, "currency": CURRENCY, "slug": SLUG}
+            )
+            connection.execute(f"VACUUM ANALYZE {TABLES}")
+
+
+_PAYOUTS: Final = """
+    INSERT INTO payout (id, organisation_id, integration_id, order_key, gateway_reference, amount_minor, currency,
+        description, test_mode, submission, created_at, advanced_at, next_poll_at)
+    SELECT 'pay_' || lpad(to_hex(n), 28, '0'), o.id, i.id, 'order-' || lpad(n::text, 8, '0'),
+        'cpoi_' || lpad(n::text, 12, '0'), %(amount)s, %(currency)s, '', false, 'accepted', now(), now(),
+        now() + interval '30 days'
+    FROM generate_series(0, %(payouts)s) n, organisation o, integration i WHERE i.slug = %(slug)s
+"""
