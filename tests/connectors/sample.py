@@ -75,6 +75,13 @@ class Sample:
         return WebhookRequest(headers=self.sign(body, secret or self.secret, at), body=body)
 
 
+def signed_by(sign: Callable[[bytes, str, float], list[tuple[str, str]]]) -> Callable[[bytes, str, datetime], Headers]:
+    """Return a sandbox signer as a sample needs it."""
+    return lambda body, secret, at: [
+        (name.lower().encode(), text.encode()) for name, text in sign(body, secret, at.timestamp())
+    ]
+
+
 def sample_of(name: str) -> Sample:
     """Return a gateway's sample; without one the test fails and says what to write."""
     try:

@@ -489,7 +489,7 @@ def test_a_reference_cannot_lead_to_another_path(name: str) -> None:
 
     asyncio.run(connector_of(name).fetch("../../x?y=#z", "pay_01JX", http))
 
-    assert not any(".." in re.sub(r"/\.\.%2F\.\.%2Fx%3Fy%3D%23z(?=\?|$)", "", sent.url) for sent in http.sent)
+    assert not any(".." in re.sub(r"[/=]\.\.%2F\.\.%2Fx%3Fy%3D%23z(?=\?|$)", "", sent.url) for sent in http.sent)
 
 
 @every_gateway
