@@ -5,7 +5,8 @@ assume Standard Webhooks, https://www.standardwebhooks.com, and rely on asking.
 
 Money moves once because three things hold. A quote pays once. The Idempotency-Key of the call that pays is made from
 our order key, so that even a second submission could not open a second payout under it. And that call is repeated only
-inside one submission, word for word, which ZoPay documents to be the same call; from then on only a yes is believed.
+inside one submission, word for word: the same call by ZoPay's rule for its keys, and the same single-use quote besides.
+After a lost answer only a yes is believed.
 
 ZoPay has no list, and nothing in a payout is ours. An outcome that stays unknown cannot be asked about without a
 reference: repeating the call would be the only way, and when the first one never arrived, that would pay. So `fetch`
@@ -13,9 +14,9 @@ without a reference answers "unavailable" and never "not found", and the payout 
 """
 
 import re
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -55,15 +56,16 @@ from connectors._calls import (
 )
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._signatures import (
+    base64_key,
     decoded,
     fresh,
     from_base64,
-    hmac_sha256,
     live_keys,
     only_value,
     prove,
+    seals,
+    tagged,
     unix_seconds,
-    utf8,
 )
 from models.lifecycle import PayoutStatus
 from models.money import ASSET_EXPONENTS, to_text
@@ -115,16 +117,14 @@ class ZoPay(Connector):
 
     def verify(self, request: WebhookRequest, secrets: Sequence[str], now: datetime) -> Verified:
         """Standard Webhooks v1: `webhook-signature: v1,<base64>[ v1,…]`, HMAC-SHA256 over `<id>.<timestamp>.<body>`."""
-        keys = live_keys([secret.strip().removeprefix("whsec_") for secret in secrets], _key)
+        keys = live_keys(secrets, partial(base64_key, prefix="whsec_"))
         message_id = only_value(request, b"webhook-id")
         time = only_value(request, b"webhook-timestamp")
-        entries = only_value(request, b"webhook-signature").split(b" ")
         if not message_id or b"." in message_id:
-            raise InvalidSignature(Reason.MALFORMED_HEADER)
+            raise InvalidSignature(Reason.MALFORMED_HEADER)  # a dot would move text between the parts that are signed
         signed_at = unix_seconds(time)
-        message = b".".join((message_id, time, request.body))
-        signatures = [entry.removeprefix(b"v1,") for entry in entries if entry.startswith(b"v1,")]
-        prove(decoded(signatures, from_base64), (hmac_sha256(key, message) for key in keys))
+        entries = tagged(only_value(request, b"webhook-signature"), b"v1", separator=b" ", between=b",")
+        prove(decoded(entries, from_base64), seals(keys, message_id, time, request.body, separator=b"."))
         return Verified(fresh(signed_at, now, self.option("tolerance_seconds")))
 
     # --- parse
@@ -258,14 +258,6 @@ class ZoPay(Connector):
 _REFUSALS: Final = REFUSALS | {HTTPStatus.CONFLICT}
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REFERENCE: Final = re.compile(r"pay_[A-Za-z0-9_-]{1,100}")
-
-
-def _key(secret: str) -> bytes:
-    """Return the bytes of a secret in base64, padded or not; another text is a key as it is written."""
-    try:
-        return b64decode(secret + "=" * (-len(secret) % 4), validate=True)
-    except ValueError:
-        return utf8(secret)
 
 
 def _rejected(reply: HttpReply) -> Rejected:
