@@ -54,7 +54,7 @@ class StandardWebhooks(Connector):
             "status_path": "data.status",
             "amount_path": "data.amount",
             "amount_unit": "major",  # major: 12.50; minor: 1250
-            "currency_path": "data.currency",
+            "currency_path": "data.currency",  # empty: the gateway names none, and no amount is read
             "occurred_at_path": "timestamp",
             "failure_code_path": "data.failure.code",
             "failure_message_path": "data.failure.message",
@@ -100,14 +100,16 @@ class StandardWebhooks(Connector):
     def _update(self, message: Fields) -> PayoutUpdate:
         said = self._must(message, "status_path", Fields.maybe_text)
         currency = self._may(message, "currency_path", currency_of)
-        read_amount = minor_units if self.option("amount_unit") == "minor" else Fields.amount
+        read = minor_units if self.option("amount_unit") == "minor" else Fields.amount
         return PayoutUpdate(
             reference=self._must(message, "id_path", Fields.identifier),
             order_key=self._may(message, "order_key_path", Fields.identifier),
             status=status_of(said, self.statuses),
             said=said,
             occurred_at=self._may(message, "occurred_at_path", Fields.moment),
-            amount_minor=self._may(message, "amount_path", lambda holder, name: read_amount(holder, name, currency)),
+            amount_minor=self._may(message, "amount_path", lambda at, name: read(at, name, currency))
+            if currency
+            else None,
             currency=currency,
             failure_code=self._may(message, "failure_code_path", Fields.maybe_text),
             failure_message=self._may(message, "failure_message_path", Fields.prose),

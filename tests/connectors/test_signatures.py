@@ -66,3 +66,40 @@ def test_the_tolerance_holds_both_ways_and_includes_its_edge(seconds: int, reaso
 
 def test_a_secret_that_is_no_utf_8_is_a_key_all_the_same() -> None:
     assert signatures.live_keys(["\ud800"]) == [b"\xed\xa0\x80"]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [("A1b2", b"\xa1\xb2"), (" a1 ", b"\xa1"), ("a", None), ("zz", None), ("", b""), ("é", None)]
+)
+def test_a_hex_key_is_hex_of_either_case(text: str, key: bytes | None) -> None:
+    assert signatures.hex_key(text) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("whsec_YWI=", b"ab"),
+        ("whsec_YWI", b"ab"),
+        ("YWI=", b"ab"),
+        ("whsec_", b""),
+        ("Y-I=", None),
+        ("é", None),
+        ("Y", None),
+    ],
+)
+def test_a_base64_key_may_lack_its_prefix_and_its_padding(text: str, key: bytes | None) -> None:
+    assert signatures.base64_key(text, "whsec_") == key
+
+
+def test_a_key_that_is_empty_once_decoded_is_none() -> None:
+    with pytest.raises(InvalidSignature) as refused:
+        signatures.live_keys(["whsec_", "whsec_===="], lambda secret: signatures.base64_key(secret, "whsec_"))
+
+    assert refused.value.reason is Reason.NO_SECRET_CONFIGURED
+
+
+@pytest.mark.parametrize("fields", [[b"a:", b"b", b"c"], [b"a", b"b", b":"]])
+def test_only_the_free_field_of_a_list_may_hold_the_separator(fields: list[bytes]) -> None:
+    assert signatures.field_list([b"a", b"b:c", b"d"], b":", 1) == b"a:b:c:d"
+    with pytest.raises(InvalidSignature):
+        signatures.field_list(fields, b":", 1)
