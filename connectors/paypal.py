@@ -155,7 +155,7 @@ class PayPal(Connector):
 def _certificate(secret: str) -> tuple[bytes | None, Chain] | None:
     """Return the URL that a pin answers to, None for every one, and its chain; None for text that is no pin."""
     text = secret.strip()
-    url, _, rest = text.partition("\n") if text.startswith("https:") else ("", "", text)
+    url, _, rest = text.partition("\n") if not text.startswith("-----") else ("", "", text)
     found, written = chain(rest), url.strip().encode("utf-8", "surrogatepass")
     if found is None or (written and not _URL.fullmatch(written)):
         return None
