@@ -59,6 +59,8 @@ class Sample:
     """How often a call that moves money is repeated under the same idempotency key before its outcome is unknown."""
     absent: Sequence[HttpReply] = (HttpReply(404, {}, b"{}"),)
     """The gateway's answers, in order, when it is asked about a reference that it does not have."""
+    names_its_status: bool = True
+    """False where a message only says which payout has news."""
     hints_only: bool = False
     """Whether its webhooks only make us ask: every update of `parse` has no status."""
 

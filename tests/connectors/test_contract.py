@@ -72,6 +72,10 @@ def reason_of(name: str, request: WebhookRequest, secrets: list[str], **at: Any)
 # --- what a connector is
 
 
+ANOTHER_BODY = {Reason.SIGNATURE_MISMATCH, Reason.DIGEST_MISMATCH}
+"""A scheme that signs a digest says that the digest is wrong."""
+
+
 @every_gateway
 def test_a_connector_says_what_it_is(name: str) -> None:
     connector = connectors.connector_class(name)
@@ -152,7 +156,7 @@ def test_one_flipped_bit_anywhere_in_the_body_is_refused(name: str, bit: int) ->
 
     for position in range(len(sample.body)):
         request = WebhookRequest(headers, flipped(sample.body, position, bit))
-        assert reason_of(name, request, [sample.secret]) is Reason.SIGNATURE_MISMATCH
+        assert reason_of(name, request, [sample.secret]) in ANOTHER_BODY
 
 
 @every_gateway
@@ -173,7 +177,7 @@ def test_a_body_with_something_added_or_taken_is_refused(name: str) -> None:
     headers = sample.request().headers
 
     for body in (sample.body + b"\n", b" " + sample.body, sample.body[:-1], b""):
-        assert reason_of(name, WebhookRequest(headers, body), [sample.secret]) is Reason.SIGNATURE_MISMATCH
+        assert reason_of(name, WebhookRequest(headers, body), [sample.secret]) in ANOTHER_BODY
 
 
 @every_gateway
@@ -266,6 +270,8 @@ def test_every_status_word_maps(name: str) -> None:
     connector = connector_of(name)
 
     assert connector.STATUSES
+    if not sample_of(name).names_its_status:
+        pytest.skip("its messages carry no status word; its own test maps each word through `fetch`")
     for word, status in connector.STATUSES.items():
         (update,) = connector.parse(sample_of(name).body_saying(word))
         assert (update.said, update.status) == (word, None if sample_of(name).hints_only else status)

@@ -32,6 +32,7 @@ SAMPLE = Sample(
     body=a_notification(),
     sign=sign,
     hints_only=True,
+    names_its_status=False,
     says=PayoutUpdate(reference=CODE, status=None, said="payout_status_change"),
     body_saying=a_notification,
     other_subject=a_notification("payment_status_change", "5d3a32"),
