@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,9 +39,23 @@ CREDENTIALS: Final = {
     "mollie": {"api_key": "test_stage0000000000000000000000"},
     "fedapay": {"secret_key": "sk_sandbox_stage"},
     "paycore": {"account_id": "coma_stage", "api_key": "sk_test_stage"},
+    "zopay": {"secret_key": "sk_live_stage"},  # a test key would make one payout of two equal orders
+    "bridgerpay": {"api_key": "stage-merchant", "user_name": "ada@example.test", "password": "stage"},
 }
-BASE_PATHS: Final = {"mollie": "/mollie", "fedapay": "/fedapay/v1", "paycore": "/paycore/api"}
-MONEY: Final = {"mollie": ("EUR", 100), "fedapay": ("XOF", 1), "paycore": ("USD", 100)}
+BASE_PATHS: Final = {
+    "mollie": "/mollie",
+    "fedapay": "/fedapay/v1",
+    "paycore": "/paycore/api",
+    "zopay": "/zopay/connect/v1",
+    "bridgerpay": "/bridgerpay",
+}
+MONEY: Final = {
+    "mollie": ("EUR", 100),
+    "fedapay": ("XOF", 1),
+    "paycore": ("USD", 100),
+    "zopay": ("USDT", 10**6),
+    "bridgerpay": ("EUR", 100),
+}
 """Currency, and minor units per major one."""
 DETAILS: Final[dict[str, dict[str, Any]]] = {
     "mollie": {"balanceId": "bal_stage"},
@@ -54,6 +69,13 @@ DETAILS: Final[dict[str, dict[str, Any]]] = {
         },
     },
     "paycore": {"service": "payment_card_usd", "fields": {"account": "12345"}},
+    "zopay": {"external_ref": "user-ada", "destination": "TXstage"},
+    "bridgerpay": {
+        "provider": "sandbox",
+        "country": "BE",
+        "payout_method_type": "bank_account",
+        "metadata": {"bankAccountNumber": "BE68539007547034"},
+    },
 }
 
 MISBEHAVIOUR: Final = {
@@ -64,6 +86,10 @@ MISBEHAVIOUR: Final = {
     "forge": 0.05,
     "timeout_after_accept": 0.03,
     "mollie_simple_payload": 0.2,
+    "bridgerpay_soft_errors": 0.5,
+    "bridgerpay_deposits": 0.2,
+    "bridgerpay_shown_after_seconds": [0.0, 1.0],
+    "bridgerpay_token_seconds": 5.0,
     "retry_speed": 60.0,
 }
 PARTNER_REFUSES: Final = 0.05
@@ -205,7 +231,7 @@ class Stage:
                 )
             )
             for connector, credentials in CREDENTIALS.items():
-                webhook_secret = f"stage-{connector}-{self.seed}-webhook-secret"
+                webhook_secret = _webhook_secret(connector, self.seed)
                 integration = Integration(
                     slug=f"{connector}-stage",
                     connector=connector,
@@ -222,8 +248,8 @@ class Stage:
                     "webhook_secret": webhook_secret,
                     "api_key": credentials.get("api_key") or credentials["secret_key"],
                 }
-                if "account_id" in credentials:
-                    account["account_id"] = credentials["account_id"]
+                names = {"account_id": "account_id", "user_name": "account_id", "password": "password"}
+                account |= {names[name]: value for name, value in credentials.items() if name in names}
                 self.call("PUT", self.ports["sandbox"], f"/_sandbox/gateways/{connector}", account)
         return secret
 
@@ -275,7 +301,7 @@ class Stage:
                 (row.connector, row.order_key): row
                 for row in run(
                     text(
-                        "SELECT p.id, i.connector, p.order_key, p.status, p.submission"
+                        "SELECT p.id, i.connector, p.order_key, p.gateway_reference, p.status, p.submission"
                         " FROM payout p JOIN integration i ON i.id = p.integration_id"
                     )
                 )
@@ -290,8 +316,11 @@ class Stage:
         return verdict
 
     def _compare(self, verdict: Verdict, truth: list[dict[str, Any]], ours: Mapping[tuple[str, str], Any]) -> None:
+        by_reference = {(row.connector, row.gateway_reference): row for row in ours.values()}
         for payout in truth:
-            known = ours.get((payout["gateway"], payout["order_key"]))
+            gateway = payout["gateway"]
+            # Not every gateway is told our key.
+            known = ours.get((gateway, payout["order_key"])) or by_reference.get((gateway, payout["reference"]))
             verdict.payouts_over += bool(payout["is_over"])
             verdict.submitted_twice += payout["submissions"] > 1
             if known is None or known.status != payout["fate_status"]:
@@ -299,9 +328,9 @@ class Stage:
                     f"{payout['gateway']} {payout['order_key']}: gateway {payout['fate_status']}"
                     f" ({payout['native_status']}), ours {known.status if known else 'unknown'}"
                 )
-        theirs = {(payout["gateway"], payout["order_key"]) for payout in truth}
+        theirs = {(payout["gateway"], payout[name]) for payout in truth for name in ("order_key", "reference")}
         for (gateway, order_key), row in ours.items():
-            if (gateway, order_key) in theirs:
+            if theirs & {(gateway, order_key), (gateway, row.gateway_reference)}:
                 continue
             if row.status == "pending" and row.submission in {"sending", "unknown", "not_received"}:
                 verdict.never_arrived += 1
@@ -344,6 +373,12 @@ _POLLED: Final = """
         SELECT source FROM payout_event e WHERE e.payout_id = p.id ORDER BY sequence DESC LIMIT 1
     )
 """
+
+
+def _webhook_secret(connector: str, seed: int) -> str:
+    """Return a webhook secret in the form that the gateway gives."""
+    text = f"stage-{connector}-{seed}-webhook-secret"
+    return f"whsec_{b64encode(text.encode()).decode()}" if connector == "zopay" else text
 
 
 def _free_ports(number: int) -> list[int]:

@@ -107,6 +107,17 @@ async def move(
     raise OutcomeUnknown(f"answered {reply.status}")
 
 
+async def prepare(http: Http, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpReply:
+    """POST what moves nothing yet, such as a login or a quote. Returns a 2xx reply or a positive refusal.
+
+    Raises `GatewayUnavailable`: whatever became of it, no money is under way.
+    """
+    try:
+        return await move(http, "POST", url, headers=headers, body=body)
+    except OutcomeUnknown as error:
+        raise GatewayUnavailable(str(error)) from error
+
+
 def moved(reply: HttpReply, read: Callable[[bytes], PayoutUpdate]) -> PayoutUpdate:
     """Return what a 2xx reply to `move` says. Raises `OutcomeUnknown` where it cannot be read: something has moved."""
     with unreadable_means(OutcomeUnknown):

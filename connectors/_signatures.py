@@ -1,16 +1,17 @@
 """The building blocks of signature schemes: what several gateways share, as small functions.
 
 Every scheme is read in the same four steps: the live keys (`live_keys`), the signatures the request carries
-(`only_value` or `values`, `tagged`, `decoded`), the seal each key would have put on the raw body (`hmac_sha256`,
-`sha1_sandwich`), and the comparison (`prove`). Where schemes differ is an argument: how key text becomes bytes, how
-signature text becomes bytes, which bytes are sealed. Whatever is wrong leaves as `InvalidSignature` with its reason,
-for any bytes at all.
+(`only_value` or `values`, `tagged`, `decoded`), the seal each key would have put on the message (`seals`,
+`hmac_sha256`, `sha1_sandwich`), and the comparison (`prove`). Where schemes differ is an argument: how key text becomes
+bytes (`utf8`, `hex_key`, `base64_key`), how signature text becomes bytes (`from_hex`, `from_base64`), how a list is
+written, which parts are sealed and what stands between them. Whatever is wrong leaves as `InvalidSignature` with its
+reason, for any bytes at all.
 """
 
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -28,12 +29,32 @@ def utf8(secret: str) -> bytes:
     return secret.encode("utf-8", "surrogatepass")
 
 
-def live_keys(secrets: Sequence[str], decode: Callable[[str], bytes] = utf8) -> list[bytes]:
-    """Return the key of every secret that is not blank.
+def hex_key(secret: str) -> bytes | None:
+    """Return the bytes that key text writes in hex of either case, None where it is none."""
+    try:
+        return binascii.unhexlify(secret.strip())
+    except ValueError:
+        return None
+
+
+def base64_key(secret: str, prefix: str = "") -> bytes | None:
+    """Return the bytes that key text writes in base64 behind an optional prefix, None where it is none.
+
+    Missing padding is let pass: operators copy keys from dashboards that leave it out, and no attacker writes them.
+    """
+    text = secret.strip().removeprefix(prefix).rstrip("=")
+    try:
+        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+    except ValueError:
+        return None
+
+
+def live_keys(secrets: Sequence[str], decode: Callable[[str], bytes | None] = utf8) -> list[bytes]:
+    """Return the key of every secret that is not blank and can be decoded.
 
     Raises `no_secret_configured` when none is left: an HMAC with an empty key verifies for anyone.
     """
-    keys = [decode(secret) for secret in secrets if secret and not secret.isspace()]
+    keys = [key for secret in secrets if secret and not secret.isspace() and (key := decode(secret))]
     if not keys:
         raise InvalidSignature(Reason.NO_SECRET_CONFIGURED)
     return keys
@@ -55,10 +76,10 @@ def only_value(request: WebhookRequest, name: bytes) -> bytes:
     return found[0]
 
 
-def tagged(value: bytes, tag: bytes) -> list[bytes]:
+def tagged(value: bytes, tag: bytes, *, separator: bytes = b",", between: bytes = b"=") -> list[bytes]:
     """Return what a list such as `t=1,s=ab,s=cd` says under `tag`, in order; entries of other tags are ignored."""
-    prefix = tag + b"="
-    return [entry[len(prefix) :] for entry in value.split(b",") if entry.startswith(prefix)]
+    prefix = tag + between
+    return [entry[len(prefix) :] for entry in value.split(separator) if entry.startswith(prefix)]
 
 
 def from_hex(text: bytes) -> bytes | None:
@@ -98,6 +119,23 @@ def decoded(texts: Sequence[bytes], decode: Callable[[bytes], bytes | None]) -> 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
     """Return the HMAC-SHA256 of `message`."""
     return hmac.digest(key, message, "sha256")
+
+
+def seals(keys: Iterable[bytes], *parts: bytes, separator: bytes = b"") -> Iterator[bytes]:
+    """Yield the HMAC-SHA256 that each key puts on `parts` with `separator` between them."""
+    message = separator.join(parts)
+    return (hmac_sha256(key, message) for key in keys)
+
+
+def field_list(fields: Sequence[bytes], separator: bytes, free: int) -> bytes:
+    """Return fields joined by `separator`, which none but field `free` may hold. Raises `malformed_header`.
+
+    Nothing is escaped in such a list: were it allowed in two fields, text could move from one into the other and the
+    seal would still fit.
+    """
+    if any(separator in field for index, field in enumerate(fields) if index != free):
+        raise InvalidSignature(Reason.MALFORMED_HEADER)
+    return separator.join(fields)
 
 
 def sha1_sandwich(key: bytes, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""One Starlette application: three gateways under their base URLs, and the control API beside them."""
+"""One Starlette application: the gateways under their base URLs, and the control API beside them."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +9,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandbox.answers import SERVER_SEND
+from sandbox.bridgerpay import BridgerPay
 from sandbox.control import Control
 from sandbox.fedapay import FedaPay
 from sandbox.gateway import Gateway
@@ -16,8 +17,15 @@ from sandbox.mollie import Mollie
 from sandbox.paycore import PayCore
 from sandbox.sender import Sender
 from sandbox.world import World
+from sandbox.zopay import ZoPay
 
-BASE_PATHS: dict[type[Gateway], str] = {Mollie: "/mollie", FedaPay: "/fedapay/v1", PayCore: "/paycore/api"}
+BASE_PATHS: dict[type[Gateway], str] = {
+    Mollie: "/mollie",
+    FedaPay: "/fedapay/v1",
+    PayCore: "/paycore/api",
+    ZoPay: "/zopay/connect/v1",
+    BridgerPay: "/bridgerpay",
+}
 
 
 class Sandbox:

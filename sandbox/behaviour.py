@@ -54,6 +54,14 @@ class Behaviour:
     """A webhook carries no entity: the receiver has to ask."""
     fedapay_bodies: str = "alternate"
     """API answers wrapped in a versioned key, bare, or in turns."""
+    bridgerpay_soft_errors: float = 0.0
+    """A refusal is wrapped in HTTP 200, and only the code inside tells."""
+    bridgerpay_deposits: float = 0.0
+    """News of a deposit, which has the same types, comes beside news of a payout."""
+    bridgerpay_shown_after_seconds: tuple[float, float] = (0.0, 0.0)
+    """How long a new payout is missing from the list, at any speed."""
+    bridgerpay_token_seconds: float = 3600.0
+    """How long a login is good for."""
 
     def changed_by(self, wishes: object) -> "Behaviour":
         """Return this behaviour with some settings replaced. Raises `BadBehaviour`."""
@@ -138,4 +146,8 @@ _RULES: Final[Mapping[str, Callable[[object], Any]]] = {
     "mollie_one_payout_per_day": _flag,
     "mollie_simple_payload": _chance,
     "fedapay_bodies": _bodies,
+    "bridgerpay_soft_errors": _chance,
+    "bridgerpay_deposits": _chance,
+    "bridgerpay_shown_after_seconds": _span,
+    "bridgerpay_token_seconds": _number,
 }

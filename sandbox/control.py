@@ -23,6 +23,8 @@ WEBHOOK_COUNTS: Final = (
     "made", "sent", "accepted", "delivered", "dropped", "repeated", "forged_sent", "forged_refused", "forged_accepted",
     "failed_tries", "given_up", "pending",
 )  # fmt: skip
+MORE_SETTINGS: Final = {"paycore": {"account_id"}, "bridgerpay": {"account_id", "password"}}
+"""What only some gateways are configured with. BridgerPay's user name is its account id."""
 MISBEHAVIOURS: Final = ("refused", "slow", "timed_out_after_accept")
 
 
@@ -56,7 +58,7 @@ class Control:
         if name not in self.gateways:
             return _unknown_gateway(name, self.gateways)
         wishes, known = await _document(request), {"webhook_url", "webhook_secret", "api_key"}
-        known |= {"account_id"} if name == "paycore" else set()
+        known |= MORE_SETTINGS.get(name, set())
         if wrong := _fault(wishes, known):
             return _problem(HTTPStatus.BAD_REQUEST, "invalid_gateway", wrong)
         for key, value in wishes.items():

@@ -1,4 +1,4 @@
-"""What the three gateways share: the order of their guards, and how a story becomes webhooks.
+"""What the gateways share: the order of their guards, and how a story becomes webhooks.
 
 Each gateway brings its tables, its bodies and its signature; the misbehaviour that any API may show is here.
 """

@@ -36,6 +36,7 @@ class Account:
     webhook_secret: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
     account_id: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class World:
         """Mollie's answers by Idempotency-Key, and when they were given."""
         self.numbers = count(int(self.now() * 1000))
         """FedaPay's ids. They begin at the clock, so that a restarted sandbox never gives a number twice."""
+        self.kept: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        """What else a gateway keeps, under names of its own: tokens, quotes, answers to repeat."""
         self.chance = draw(self.seed, "api calls")
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -141,6 +144,13 @@ class World:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             _log.error("sandbox.task_failed", exc_info=error)
+
+    def keep(self, kind: str, key: str, value: Any) -> None:
+        """Keep something of this kind; beyond `MAX_PAYOUTS` the oldest is forgotten."""
+        shelf = self.kept[kind]
+        if len(shelf) >= MAX_PAYOUTS:
+            del shelf[next(iter(shelf))]
+        shelf[key] = value
 
     def admit(self, payout: Payout) -> None:
         """Keep a new payout; one that its caller made counts as a submission of its order key."""

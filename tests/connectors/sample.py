@@ -1,6 +1,6 @@
 """What the contract suite needs to know about one gateway, and where it finds it: `samples/<name>.py`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -18,7 +18,8 @@ NOW: Final = datetime(2026, 5, 12, 9, 15, tzinfo=UTC)
 HOW_TO_WRITE: Final = """
 connectors/{name}.py has no sample. Write tests/connectors/samples/{name}.py with one constant,
     SAMPLE = Sample(secret=…, body=…, sign=…, says=…, body_saying=…, other_subject=…, account=…, order=…, accepted=…)
-Each field is described in tests/connectors/sample.py; tests/connectors/samples/mollie.py is a short example.
+without order and accepted where it only listens. Each field is described in tests/connectors/sample.py;
+tests/connectors/samples/mollie.py is a short example.
 """
 
 
@@ -41,16 +42,46 @@ class Sample:
     signs_time: bool = False
     """Whether the signature covers a time that has to be fresh."""
     account: Account
-    """Credentials, invented."""
-    order: Order
-    """A payout that this gateway would take."""
-    accepted: list[HttpReply]
-    """The gateway's answers to the calls of one successful `submit`, in order."""
+    """Credentials and options, invented."""
+    other_secrets: tuple[str, ...] = ("invented-and-wrong", "another")
+    """Secrets that did not sign; of the gateway's own form where it has one."""
+    order: Order | None = None
+    """A payout that this gateway would take. Not for a connector that only listens."""
+    accepted: Sequence[HttpReply] = ()
+    """The gateway's answers to the calls of one successful `submit`, in order. Not for one that only listens."""
+    fetched: HttpReply | None = None
+    """The gateway's answer to the read of the payout in `body`, where the suite should try it."""
+    reads_by_key: bool = False
+    """Whether one payout can be read by our key alone, so that 404 is about it and not about a list."""
+    moves_from: int = 0
+    """Which call of `accepted` is the first that can move money; before it, a lost answer has moved nothing."""
+    replays: int = 0
+    """How often a call that moves money is repeated under the same idempotency key before its outcome is unknown."""
+    absent: Sequence[HttpReply] = (HttpReply(404, {}, b"{}"),)
+    """The gateway's answers, in order, when it is asked about a reference that it does not have."""
+    names_its_status: bool = True
+    """False where a message only says which payout has news."""
+    hints_only: bool = False
+    """Whether its webhooks only make us ask: every update of `parse` has no status."""
+
+    @property
+    def payable(self) -> Order:
+        """The order of a gateway that pays; without one the test fails and says what to write."""
+        if self.order is None or not self.accepted:
+            pytest.fail("SUPPORTS_PAYOUTS is true: the sample needs order and accepted", pytrace=False)
+        return self.order
 
     def request(self, *, body: bytes | None = None, secret: str | None = None, at: datetime = NOW) -> WebhookRequest:
         """Return a signed request, by default the good one."""
         body = self.body if body is None else body
         return WebhookRequest(headers=self.sign(body, secret or self.secret, at), body=body)
+
+
+def signed_by(sign: Callable[[bytes, str, float], list[tuple[str, str]]]) -> Callable[[bytes, str, datetime], Headers]:
+    """Return a sandbox signer as a sample needs it."""
+    return lambda body, secret, at: [
+        (name.lower().encode(), text.encode()) for name, text in sign(body, secret, at.timestamp())
+    ]
 
 
 def sample_of(name: str) -> Sample:
@@ -67,4 +98,5 @@ def sample_of(name: str) -> Sample:
 def connector_of(name: str, **options: object) -> Connector:
     """Return a gateway's connector with the account of its sample."""
     account = sample_of(name).account
-    return connectors.connector_class(name)(Account(credentials=account.credentials, options=options))
+    chosen = {**account.options, **options}
+    return connectors.connector_class(name)(Account(account.credentials, account.base_url, chosen))

@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 import connectors
 from connectors._base import (
     Accepted,
+    Account,
+    Connector,
     GatewayUnavailable,
     HttpReply,
     InvalidSignature,
     NoReply,
     NotFound,
     NotSent,
+    Order,
     OutcomeUnknown,
     PayoutUpdate,
     Reason,
@@ -31,10 +34,20 @@ from connectors._base import (
 from models.lifecycle import IN_FLIGHT, PayoutStatus
 from models.money import exponent
 from tests.connectors.fakes import ScriptedHttp, a_reply, everything
-from tests.connectors.sample import NOW, connector_of, sample_of
+from tests.connectors.sample import NOW, Sample, connector_of, sample_of
+
+PAYING = [name for name in connectors.NAMES if connectors.connector_class(name).SUPPORTS_PAYOUTS]
+LISTENING = [name for name in connectors.NAMES if name not in PAYING]
 
 every_gateway = pytest.mark.parametrize("name", connectors.NAMES)
+every_paying_gateway = pytest.mark.parametrize("name", PAYING)
+every_listening_gateway = pytest.mark.parametrize("name", LISTENING)
 names = st.sampled_from(connectors.NAMES)
+
+PIECES = [
+    *(b"t=", b"s=", b"h=", b"v0=", b"v1=", b"v1,", b"v1a,", b"sha256=", b"=", b",", b".", b" ", b"\0", b"\xff"),
+    *(b"1", b"ab", b"AAAA", b"AA==", b"9" * 10, b"9" * 5_000, b"-1", b"HmacSHA256", b"host", b"x-" * 50),
+]
 
 json_values = st.recursive(
     st.none()
@@ -57,6 +70,10 @@ def reason_of(name: str, request: WebhookRequest, secrets: list[str], **at: Any)
 
 
 # --- what a connector is
+
+
+ANOTHER_BODY = {Reason.SIGNATURE_MISMATCH, Reason.DIGEST_MISMATCH}
+"""A scheme that signs a digest says that the digest is wrong."""
 
 
 @every_gateway
@@ -116,7 +133,9 @@ def test_without_a_secret_nothing_verifies_not_even_what_is_signed_with_an_empty
 def test_another_secret_does_not_verify(name: str) -> None:
     sample = sample_of(name)
 
-    assert reason_of(name, sample.request(), [f"{sample.secret}x", "another"]) is Reason.SIGNATURE_MISMATCH
+    reason = reason_of(name, sample.request(), list(sample.other_secrets))
+
+    assert reason in {Reason.SIGNATURE_MISMATCH, Reason.UNKNOWN_KEY}
 
 
 @every_gateway
@@ -137,7 +156,7 @@ def test_one_flipped_bit_anywhere_in_the_body_is_refused(name: str, bit: int) ->
 
     for position in range(len(sample.body)):
         request = WebhookRequest(headers, flipped(sample.body, position, bit))
-        assert reason_of(name, request, [sample.secret]) is Reason.SIGNATURE_MISMATCH
+        assert reason_of(name, request, [sample.secret]) in ANOTHER_BODY
 
 
 @every_gateway
@@ -158,7 +177,7 @@ def test_a_body_with_something_added_or_taken_is_refused(name: str) -> None:
     headers = sample.request().headers
 
     for body in (sample.body + b"\n", b" " + sample.body, sample.body[:-1], b""):
-        assert reason_of(name, WebhookRequest(headers, body), [sample.secret]) is Reason.SIGNATURE_MISMATCH
+        assert reason_of(name, WebhookRequest(headers, body), [sample.secret]) in ANOTHER_BODY
 
 
 @every_gateway
@@ -186,7 +205,7 @@ def test_any_bytes_in_a_signature_header_are_an_invalid_signature_and_nothing_el
     assert reason_of(name, WebhookRequest(headers, body), [sample.secret]) in Reason
 
 
-@given(name=names, pieces=st.lists(st.sampled_from([b"t=", b"s=", b"sha256=", b",", b"=", b"1", b"ab", b"9" * 5_000])))
+@given(name=names, pieces=st.lists(st.sampled_from(PIECES)))
 def test_any_arrangement_of_plausible_pieces_is_an_invalid_signature(name: str, pieces: list[bytes]) -> None:
     sample = sample_of(name)
     headers = [(header, b"".join(pieces)) for header, _ in sample.request().headers]
@@ -200,7 +219,7 @@ def test_any_arrangement_of_plausible_pieces_is_an_invalid_signature(name: str, 
 @every_gateway
 def test_a_message_sent_again_has_the_same_event_key(name: str) -> None:
     sample = sample_of(name)
-    again = sample.request(secret="rotated", at=NOW + timedelta(hours=1))  # noqa: S106 - invented
+    again = sample.request(secret=sample.other_secrets[0], at=NOW + timedelta(hours=1))
 
     key = connector_of(name).event_key(sample.request())
 
@@ -251,13 +270,17 @@ def test_every_status_word_maps(name: str) -> None:
     connector = connector_of(name)
 
     assert connector.STATUSES
+    if not sample_of(name).names_its_status:
+        pytest.skip("its messages carry no status word; its own test maps each word through `fetch`")
     for word, status in connector.STATUSES.items():
         (update,) = connector.parse(sample_of(name).body_saying(word))
-        assert (update.said, update.status) == (word, status)
+        assert (update.said, update.status) == (word, None if sample_of(name).hints_only else status)
 
 
 @every_gateway
 def test_an_unknown_status_word_is_for_a_person_and_is_not_quoted(name: str) -> None:
+    if sample_of(name).hints_only:
+        pytest.skip("whatever it says, the gateway is asked")
     body = sample_of(name).body_saying("teleported")
 
     with pytest.raises(UnreadableEvent, match=r"^(?!.*teleported)"):
@@ -306,92 +329,123 @@ def test_the_sample_with_any_value_in_any_place_is_read_or_unreadable(name: str,
 # --- calls
 
 
-@every_gateway
+@every_paying_gateway
 def test_a_submission_that_the_gateway_takes_is_accepted_under_our_key(name: str) -> None:
     sample, http = sample_of(name), ScriptedHttp(*sample_of(name).accepted)
 
-    submission = asyncio.run(connector_of(name).submit(sample.order, http))
+    submission = asyncio.run(connector_of(name).submit(sample.payable, http))
 
     assert isinstance(submission, Accepted)
-    assert (submission.update.reference, submission.update.order_key) == (sample.says.reference, sample.order.order_key)
+    assert submission.update.reference
+    assert sample.says.reference in {submission.update.reference, None}
+    assert submission.update.order_key == sample.payable.order_key
     assert submission.update.status in IN_FLIGHT
     assert len(http.sent) == len(sample.accepted)
 
 
-@every_gateway
+@every_paying_gateway
 def test_a_submission_that_never_left_moved_nothing(name: str) -> None:
     with pytest.raises(GatewayUnavailable):
-        asyncio.run(connector_of(name).submit(sample_of(name).order, ScriptedHttp(NotSent("refused"))))
+        asyncio.run(connector_of(name).submit(sample_of(name).payable, ScriptedHttp(NotSent("refused"))))
 
 
-@every_gateway
+@every_paying_gateway
 def test_a_lost_answer_to_any_step_of_a_submission_leaves_the_outcome_unknown(name: str) -> None:
     sample = sample_of(name)
 
     for step in range(len(sample.accepted)):
         http = ScriptedHttp(*sample.accepted[:step], NoReply("timeout"))
-        with pytest.raises(OutcomeUnknown):
-            asyncio.run(connector_of(name).submit(sample.order, http))
-        assert len(http.sent) == step + 1
+        with pytest.raises(doubt_of(sample, step)):
+            asyncio.run(connector_of(name).submit(sample.payable, http))
+        assert len(http.sent) == step + 1 + (sample.replays if step >= sample.moves_from else 0)
 
 
-@every_gateway
+@every_paying_gateway
 @pytest.mark.parametrize("status", [302, 408, 409, 500, 502, 503, 504])
 def test_an_unclear_answer_to_a_submission_leaves_the_outcome_unknown(name: str, status: int) -> None:
     sample = sample_of(name)
 
     for step in range(len(sample.accepted)):
         http = ScriptedHttp(*sample.accepted[:step], a_reply(status, {"message": "hm"}))
-        with pytest.raises(OutcomeUnknown):
-            asyncio.run(connector_of(name).submit(sample.order, http))
+        with pytest.raises(doubt_of(sample, step)):
+            asyncio.run(connector_of(name).submit(sample.payable, http))
 
 
-@every_gateway
+@every_paying_gateway
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"{}", b'{"id":"x"}', b'{"data":[]}', b"[" * 100_000])
 def test_a_yes_that_cannot_be_read_leaves_the_outcome_unknown(name: str, body: bytes) -> None:
     sample = sample_of(name)
 
     for step in range(len(sample.accepted)):
         http = ScriptedHttp(*sample.accepted[:step], HttpReply(201, {}, body))
-        with pytest.raises(OutcomeUnknown):
-            asyncio.run(connector_of(name).submit(sample.order, http))
+        with pytest.raises(doubt_of(sample, step)):
+            asyncio.run(connector_of(name).submit(sample.payable, http))
 
 
-@every_gateway
+@every_paying_gateway
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"message":7,"title":{},"errors":[3],"field":[]}'])
 def test_a_refused_submission_is_rejected_with_a_code(name: str, status: int, body: bytes) -> None:
-    http = ScriptedHttp(HttpReply(status, {}, body))
+    sample = sample_of(name)
+    http = ScriptedHttp(*sample.accepted[: sample.moves_from], HttpReply(status, {}, body))
 
-    submission = asyncio.run(connector_of(name).submit(sample_of(name).order, http))
+    submission = asyncio.run(connector_of(name).submit(sample_of(name).payable, http))
 
     assert submission == Rejected(code=f"http_{status}", message=f"answered {status}")
 
 
-@every_gateway
+@every_paying_gateway
 def test_too_many_requests_moved_nothing_and_says_when_to_come_back(name: str) -> None:
     http = ScriptedHttp(a_reply(429, {}, retry_after="30"))
 
     with pytest.raises(GatewayUnavailable) as unavailable:
-        asyncio.run(connector_of(name).submit(sample_of(name).order, http))
+        asyncio.run(connector_of(name).submit(sample_of(name).payable, http))
 
     assert unavailable.value.retry_after == timedelta(seconds=30)
 
 
 @every_gateway
 def test_a_missing_credential_sends_nothing(name: str) -> None:
-    connector = connectors.connector_class(name)(connectors._base.Account())  # noqa: SLF001 - the contract itself
+    options = sample_of(name).account.options
+    connector = connectors.connector_class(name)(Account(options=options))
     http = ScriptedHttp(a_reply(500))
 
     with pytest.raises(GatewayUnavailable, match="credential"):
-        asyncio.run(connector.submit(sample_of(name).order, http))
+        asyncio.run(connector.fetch("123", "pay_01JX", http))
+    if connector.SUPPORTS_PAYOUTS:
+        with pytest.raises(GatewayUnavailable, match="credential"):
+            asyncio.run(connector.submit(sample_of(name).payable, http))
 
     assert http.sent == []
 
 
-@every_gateway
+@every_listening_gateway
+def test_a_connector_that_only_listens_creates_nothing_and_lists_nothing(name: str) -> None:
+    order, http = Order(order_key="pay_01JX", amount_minor=1, currency="EUR"), ScriptedHttp(a_reply(500))
+
+    submission = asyncio.run(connector_of(name).submit(order, http))
+
+    assert isinstance(submission, Rejected)
+    assert submission.code == "payouts_unsupported"
+    assert asyncio.run(everything(connector_of(name).list_since(NOW, http))) == []
+    assert http.sent == []
+
+
+@every_listening_gateway
+def test_what_a_gateway_answers_about_one_payout_is_read_in_our_words(name: str) -> None:
+    sample = sample_of(name)
+    if sample.fetched is None:
+        pytest.skip("this gateway's answer is tried elsewhere")
+
+    found = asyncio.run(connector_of(name).fetch(sample.says.reference, "pay_01JX", ScriptedHttp(sample.fetched)))
+
+    assert isinstance(found, PayoutUpdate)
+    assert (found.reference, found.status) == (sample.says.reference, sample.says.status)
+
+
+@every_paying_gateway
 def test_an_order_without_its_details_is_never_accepted_by_guessing(name: str) -> None:
-    order = sample_of(name).order
+    order = sample_of(name).payable
     bare = type(order)(order_key=order.order_key, amount_minor=order.amount_minor, currency=order.currency)
     http = ScriptedHttp(a_reply(422, {}))
 
@@ -400,7 +454,7 @@ def test_an_order_without_its_details_is_never_accepted_by_guessing(name: str) -
 
 @every_gateway
 def test_a_payout_that_the_gateway_does_not_have_is_not_found(name: str) -> None:
-    found = asyncio.run(connector_of(name).fetch("123", "pay_01JX", ScriptedHttp(a_reply(404, {}))))
+    found = asyncio.run(connector_of(name).fetch("123", "pay_01JX", ScriptedHttp(*sample_of(name).absent)))
 
     assert found == NotFound()
 
@@ -419,12 +473,16 @@ def test_a_failed_read_teaches_nothing(name: str, reference: str | None, line: H
 
 @every_gateway
 def test_a_list_that_is_not_there_never_means_that_a_payout_is_not(name: str) -> None:
+    if sample_of(name).reads_by_key:
+        pytest.skip("this gateway reads one payout by our key: no list is in between")
     with pytest.raises(GatewayUnavailable):
         asyncio.run(connector_of(name).fetch(None, "pay_01JX", ScriptedHttp(a_reply(404, {}))))
 
 
-@every_gateway
+@every_paying_gateway
 def test_a_failed_list_is_unavailable(name: str) -> None:
+    if connectors.connector_class(name).list_since is Connector.list_since:
+        pytest.skip("this gateway has no list")
     updates = connector_of(name).list_since(NOW, ScriptedHttp(a_reply(503, {})))
 
     with pytest.raises(GatewayUnavailable):
@@ -433,11 +491,11 @@ def test_a_failed_list_is_unavailable(name: str) -> None:
 
 @every_gateway
 def test_a_reference_cannot_lead_to_another_path(name: str) -> None:
-    http = ScriptedHttp(a_reply(404, {}))
+    http = ScriptedHttp(*sample_of(name).absent)
 
     asyncio.run(connector_of(name).fetch("../../x?y=#z", "pay_01JX", http))
 
-    assert re.search(r"/\.\.%2F\.\.%2Fx%3Fy%3D%23z(\?[^/]*)?$", http.sent[0].url)
+    assert not any(".." in re.sub(r"[/=]\.\.%2F\.\.%2Fx%3Fy%3D%23z(?=\?|$)", "", sent.url) for sent in http.sent)
 
 
 @every_gateway
@@ -451,6 +509,11 @@ def test_canceling_is_refused_where_the_gateway_cannot(name: str) -> None:
 
 
 # --- parts
+
+
+def doubt_of(sample: Sample, step: int) -> type[Exception]:
+    """Return how doubt about a step of a submission is told: nobody knows, or nothing can have moved yet."""
+    return OutcomeUnknown if step >= sample.moves_from else GatewayUnavailable
 
 
 def flipped(text: bytes, position: int, bit: int) -> bytes:

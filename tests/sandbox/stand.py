@@ -14,17 +14,37 @@ import uvicorn
 
 from sandbox.app import create_app
 
-KEYS: Final = {"mollie": "test_key", "fedapay": "sk_sandbox_key", "paycore": "sk_test_key"}
+KEYS: Final = {
+    "mollie": "test_key",
+    "fedapay": "sk_sandbox_key",
+    "paycore": "sk_test_key",
+    "zopay": "sk_live_key",
+    "bridgerpay": "key-in-the-path",
+}
+MORE: Final = {"paycore": {"account_id": "coma_1"}, "bridgerpay": {"account_id": "a@example.test", "password": "pass"}}
 SECRETS: Final = {name: f"secret-of-{name}" for name in KEYS}
 BASES: Final = {
     "mollie": "/mollie/v2/payouts",
     "fedapay": "/fedapay/v1/payouts",
     "paycore": "/paycore/api/payout-invoices",
+    "zopay": "/zopay/connect/v1/payouts",
+    "bridgerpay": f"/bridgerpay/v2/{KEYS['bridgerpay']}/payouts",
 }
+NAMES_OF_KEY: Final = {"fedapay": "merchant_reference", "paycore": "reference_id", "bridgerpay": "order_id"}
+"""What a gateway calls the caller's own key."""
 ORDERS: Final[dict[str, dict[str, Any]]] = {
     "mollie": {"balanceId": "bal_1", "amount": {"currency": "EUR", "value": "250.00"}},
     "fedapay": {"amount": 2000, "currency": {"iso": "XOF"}, "mode": "mtn"},
     "paycore": {"amount": 12.5, "currency": "USD", "service": "payment_card_usd", "fields": {}},
+    "zopay": {"destination": "TXinvented", "asset": "USDT", "amount": "100.00"},
+    "bridgerpay": {
+        "provider": "sandbox",
+        "country": "BE",
+        "currency": "EUR",
+        "amount": 250.5,
+        "payout_method_type": "bank_account",
+        "metadata": {},
+    },
 }
 LIMIT_SECONDS: Final = 15
 
@@ -125,26 +145,52 @@ class Stand:
     def ask(self, gateway: str, method: str, path: str = "", body: object = None, **headers: str) -> requests.Response:
         """Call the gateway's payouts with its right key, unless the headers hold another."""
         auth = ("coma_1", KEYS["paycore"]) if gateway == "paycore" else None
-        if gateway != "paycore":
+        if gateway == "bridgerpay" and "Authorization" not in headers:
+            login = self.log_in()
+            if login.status_code != 200:
+                return login
+            headers = {"Authorization": f"Bearer {login.json()['result']['access_token']['token']}", **headers}
+        elif gateway != "paycore":
             headers = {"Authorization": f"Bearer {KEYS[gateway]}", **headers}
         url = f"{self.url}{BASES[gateway]}{path}"
         return requests.request(method, url, json=body, headers=headers, auth=auth, timeout=LIMIT_SECONDS)
+
+    def log_in(self, password: str = MORE["bridgerpay"]["password"]) -> requests.Response:
+        """Log in at BridgerPay, the one gateway whose key is not enough."""
+        login = {"user_name": MORE["bridgerpay"]["account_id"], "password": password}
+        return requests.post(f"{self.url}/bridgerpay/v2/auth/login", json=login, timeout=LIMIT_SECONDS)
 
     def create(self, gateway: str, order_key: str, words: str = "", **more: object) -> requests.Response:
         """Create a payout whose description holds steering words."""
         body = {**ORDERS[gateway], "description": f"{order_key} {words}".strip(), **more}
         if gateway == "mollie":
             return self.ask(gateway, "POST", "", body, **{"Idempotency-Key": order_key})
-        return self.ask(
-            gateway, "POST", "", {("merchant_reference" if gateway == "fedapay" else "reference_id"): order_key, **body}
-        )
+        if gateway == "zopay":
+            return self._create_by_quote(order_key, words, **more)
+        if gateway == "bridgerpay":
+            body["order_description"] = body.pop("description")
+        return self.ask(gateway, "POST", "", {NAMES_OF_KEY[gateway]: order_key, **body})
+
+    def quote(self, order_key: str, words: str = "", **more: object) -> requests.Response:
+        """Ask ZoPay for a quote."""
+        body = {**ORDERS["zopay"], "external_ref": f"user-7 {words}".strip(), **more}
+        return self.ask("zopay", "POST", "/quote", body, **{"Idempotency-Key": f"{order_key}-quote"})
+
+    def _create_by_quote(self, order_key: str, words: str, **more: object) -> requests.Response:
+        quoted = self.quote(order_key, words, **more)
+        if quoted.status_code != 200:
+            return quoted
+        wish = {"quote_id": quoted.json()["quote_id"]}
+        return self.ask("zopay", "POST", "", wish, **{"Idempotency-Key": order_key})
 
     def pay(self, gateway: str, order_key: str, words: str = "") -> str:
         """Create a payout, start it where that is a step of its own, and return the gateway's reference."""
         answer = self.create(gateway, order_key, words)
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code == (200 if gateway == "bridgerpay" else 201), answer.text
         body = answer.json()
-        if gateway == "mollie":
+        if gateway == "bridgerpay":
+            return str(body["result"]["id"])
+        if gateway in {"mollie", "zopay"}:
             return str(body["id"])
         if gateway == "paycore":
             return str(body["data"]["id"])
@@ -172,6 +218,6 @@ def configure(stand: Stand, webhook_url: str) -> None:
     """Give every gateway its key, and one receiver for all their webhooks."""
     for name, key in KEYS.items():
         wishes = {"api_key": key, "webhook_secret": SECRETS[name], "webhook_url": f"{webhook_url}/{name}"}
-        wishes |= {"account_id": "coma_1"} if name == "paycore" else {}
+        wishes |= MORE.get(name, {})
         assert stand.control("PUT", f"/gateways/{name}", wishes).status_code == 200
     stand.behave(speed=100, fates={"delivered": 1})

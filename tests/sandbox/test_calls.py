@@ -6,7 +6,7 @@ import requests
 from tests.sandbox.stand import KEYS, ORDERS, Stand
 
 
-@pytest.mark.parametrize("gateway", KEYS)
+@pytest.mark.parametrize("gateway", ["mollie", "fedapay", "paycore", "zopay"])
 def test_a_create_that_times_out_after_acceptance_counts_once(stand: Stand, gateway: str) -> None:
     stand.behave(timeout_after_accept=1)
     with pytest.raises(requests.ConnectionError):
@@ -14,7 +14,7 @@ def test_a_create_that_times_out_after_acceptance_counts_once(stand: Stand, gate
 
     again = stand.create(gateway, "pay_1:1")
 
-    assert again.status_code == {"mollie": 201, "fedapay": 422, "paycore": 429}[gateway]
+    assert again.status_code == {"mollie": 201, "fedapay": 422, "paycore": 429, "zopay": 201}[gateway]
     assert [payout["submissions"] for payout in stand.truth()] == [1]
     assert stand.stats()["misbehaved"]["timed_out_after_accept"] == 1
 
@@ -69,4 +69,5 @@ def test_calls_are_counted_by_gateway_and_operation(stand: Stand) -> None:
     stand.pay("fedapay", "pay_1:1")
     stand.ask("mollie", "GET")
 
-    assert stand.stats()["api"] == {"mollie": {"list": 1}, "fedapay": {"create": 1, "start": 1}, "paycore": {}}
+    calls = {gateway: counts for gateway, counts in stand.stats()["api"].items() if counts}
+    assert calls == {"mollie": {"list": 1}, "fedapay": {"create": 1, "start": 1}}

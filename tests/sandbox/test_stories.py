@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 
+from sandbox.bridgerpay import BridgerPay
 from sandbox.fedapay import FedaPay
 from sandbox.gateway import Gateway
 from sandbox.mollie import Mollie
@@ -13,9 +14,16 @@ from sandbox.paycore import PayCore
 from sandbox.sender import Sender
 from sandbox.stories import DEFAULT_WEIGHTS, conclude, draw, plan_for, without_steering
 from sandbox.world import Payout, World
+from sandbox.zopay import ZoPay
 
-GATEWAYS: tuple[type[Gateway], ...] = (Mollie, FedaPay, PayCore)
-ACCEPTED_AS = {"mollie": "requested", "fedapay": "pending", "paycore": "created"}
+GATEWAYS: tuple[type[Gateway], ...] = (Mollie, FedaPay, PayCore, ZoPay, BridgerPay)
+ACCEPTED_AS = {
+    "mollie": "requested",
+    "fedapay": "pending",
+    "paycore": "created",
+    "zopay": "pending",
+    "bridgerpay": "pending",
+}
 ORDER_KEYS = [f"pay_{n}:1" for n in range(200)]
 
 

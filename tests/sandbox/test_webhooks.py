@@ -12,7 +12,7 @@ from sandbox.mollie import Mollie
 from sandbox.paycore import PayCore
 from tests.sandbox.stand import KEYS, SECRETS, Received, Receiver, Stand, wait_until
 
-MADE = {"mollie": 3, "fedapay": 7, "paycore": 4}
+MADE = {"mollie": 3, "fedapay": 7, "paycore": 4, "zopay": 2, "bridgerpay": 1}
 
 
 def is_genuine(request: Received) -> bool:
@@ -26,6 +26,12 @@ def is_genuine(request: Received) -> bool:
         signed_at, _, signature = request.headers["x-fedapay-signature"].partition(",s=")
         message = signed_at.removeprefix("t=").encode() + b"." + request.body
         return signature == hmac.new(secret, message, hashlib.sha256).hexdigest()
+    if name == "zopay":
+        message = ".".join((request.headers["webhook-id"], request.headers["webhook-timestamp"], "")).encode()
+        expected = base64.b64encode(hmac.new(secret, message + request.body, hashlib.sha256).digest()).decode()
+        return request.headers["webhook-signature"] == f"v1,{expected}"
+    if name == "bridgerpay":
+        return request.headers["x-bridgerpay-signature"] == hmac.new(secret, request.body, hashlib.sha256).hexdigest()
     digest = hashlib.sha1(secret + request.body + secret, usedforsecurity=False).digest()
     return request.headers["x-signature"] == base64.b64encode(digest).decode()
 
@@ -84,7 +90,7 @@ def test_a_forger_sends_wrong_signatures_and_false_news(stand: Stand, receiver: 
     counts = stand.webhooks()
     forged = [request for request in receiver.received if not is_genuine(request)]
     assert len(forged) == counts["forged_sent"] == counts["forged_refused"] == MADE[gateway]
-    assert all(b"failed" in request.body for request in forged)
+    assert all(b"failed" in request.body or b"declined" in request.body for request in forged)
     assert (counts["delivered"], counts["forged_accepted"], counts["refused"]) == (MADE[gateway], 0, {})
 
 

@@ -54,7 +54,7 @@ def sign(body: bytes, secret: str, at: datetime) -> Headers:
 
 
 SAMPLE = Sample(
-    secret="wh_live_invented",  # noqa: S106 - invented
+    secret="wh_live_invented",
     body=an_event(a_payout()),
     sign=sign,
     signs_time=True,

@@ -45,7 +45,7 @@ def sign(body: bytes, secret: str, at: datetime) -> Headers:
 
 
 SAMPLE = Sample(
-    secret="sk_live_invented",  # noqa: S106 - invented
+    secret="sk_live_invented",
     body=a_callback(an_invoice()),
     sign=sign,
     says=PayoutUpdate(
