@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from cli.stage import Stage, Verdict
+from cli.stage import CREDENTIALS, Stage, Verdict
 
 LONGEST_SECONDS: Final = 180.0
 
@@ -91,7 +91,7 @@ def _play(stage: Stage, number: int, *, quiet: bool) -> Verdict:
     seconds = LONGEST_SECONDS + number / 20
     console = Console(stderr=quiet)
     console.print(
-        f"{number} payouts at three sandbox gateways, seed {stage.seed}; logs in {stage.folder}/logs", soft_wrap=True
+        f"{number} payouts at {len(CREDENTIALS)} sandbox gateways, seed {stage.seed}; logs in {stage.folder}/logs", soft_wrap=True
     )
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         stage.create_payouts(number)

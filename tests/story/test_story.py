@@ -14,9 +14,20 @@ import psutil
 import pytest
 
 KEYS = {
-    "payouts", "webhooks_sent", "webhooks_accepted", "webhooks_refused", "duplicates", "lost", "disagreements", "polled",
-    "stuck", "partner_events_expected", "partner_events_received", "partner_events_out_of_order", "seconds",
-}  # fmt: skip
+    "payouts",
+    "webhooks_sent",
+    "webhooks_accepted",
+    "webhooks_refused",
+    "duplicates",
+    "lost",
+    "disagreements",
+    "polled",
+    "stuck",
+    "partner_events_expected",
+    "partner_events_received",
+    "partner_events_out_of_order",
+    "seconds",
+}
 
 pytestmark = pytest.mark.timeout(300)
 
