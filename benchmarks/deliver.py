@@ -38,7 +38,7 @@ def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
     values: dict[str, list[float]] = {"ratchet": [], "requests.post and one ORM commit each": []}
     started = [
         ground.start("benchmarks.serve", "queue", "deliver"),
-        ground.start("benchmarks.serve", "tasks", place=ground.naive),
+        ground.start("benchmarks.serve", "tasks", "naive-deliver", place=ground.naive),
     ]
     try:
         for _ in range(rounds):

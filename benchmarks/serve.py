@@ -2,7 +2,7 @@
 
 - `bare PORT`: a Starlette endpoint that answers 200 and does nothing, in the receiver's own uvicorn set-up
 - `storing PORT`, `sending PORT`: the naive receiver, without and with its task
-- `tasks`: the naive worker
+- `tasks [QUEUE]`: the naive worker, for one queue or for both
 - `queue NAME`: a real worker that takes from one queue only, to measure that queue alone
 """
 
@@ -64,7 +64,7 @@ def main(what: str, *more: str) -> None:
     if what == "tasks":
         from benchmarks.naive import tasks
 
-        _work(tasks.broker, tasks.THREADS)
+        _work(tasks.broker, tasks.THREADS, {*more} or None)
     elif what == "queue":
         import workers.__main__ as real
         from workers.broker import broker

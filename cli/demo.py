@@ -91,7 +91,8 @@ def _play(stage: Stage, number: int, *, quiet: bool) -> Verdict:
     seconds = LONGEST_SECONDS + number / 20
     console = Console(stderr=quiet)
     console.print(
-        f"{number} payouts at {len(CREDENTIALS)} sandbox gateways, seed {stage.seed}; logs in {stage.folder}/logs", soft_wrap=True
+        f"{number} payouts at {len(CREDENTIALS)} sandbox gateways, seed {stage.seed}; logs in {stage.folder}/logs",
+        soft_wrap=True,
     )
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         stage.create_payouts(number)

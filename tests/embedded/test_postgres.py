@@ -191,4 +191,4 @@ def test_it_ends_with_the_process_that_started_it() -> None:
 
 def _python(script: str, folder: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", script, str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT)  # noqa: S603 - our own module
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT)

@@ -53,7 +53,7 @@ SECRET_NAMES = {
 
 ACCOUNT = Account({"api_key": PLANTED})
 SECRETS = IntegrationSecrets((PLANTED,), {"api_key": PLANTED})
-CONNECTED = Connected(1, "a", PayCore(ACCOUNT), SECRETS, is_active=True)
+CONNECTED = Connected(1, "a", PayCore(ACCOUNT), SECRETS, is_active=True, payouts_enabled=True)
 ORDER = Order(order_key="k", amount_minor=1, currency="EUR", details={"iban": PLANTED})
 CLAIMED = Claimed("dlv_1", 1, "ep_1", "pay_1", "evt_1", NOW, PLANTED, f"https://h.test/{PLANTED}", PLANTED_BYTES)
 TIMES: dict[str, Any] = {"created_at": NOW, "updated_at": NOW}

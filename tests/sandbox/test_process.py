@@ -38,7 +38,7 @@ def a_free_port() -> int:
 def a_process() -> Iterator[tuple[subprocess.Popen[bytes], Stand]]:
     port = a_free_port()
     command = [sys.executable, "-m", "sandbox", "--port", str(port), "--seed", "3"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=FOLDER.parent) as process:  # noqa: S603 - our own module
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=FOLDER.parent) as process:
         try:
             assert process.stdout is not None
             assert select.select([process.stdout], [], [], LIMIT_SECONDS)[0], "it never said that it is ready"
