@@ -65,9 +65,10 @@ def event_key(request: WebhookRequest, *parts: object) -> str:
 
     Falls back to a digest of the body where a part is missing, is of another type, or does not fit.
     """
-    if not all(isinstance(part, str | int) and part != "" for part in parts):
-        return digest_key(request.body)
-    key = ":".join(str(part) for part in parts)
+    for part in parts:
+        if part == "" or not isinstance(part, (str, int)):
+            return digest_key(request.body)
+    key = ":".join([str(part) for part in parts])
     return key if len(key) <= MAX_KEY and "\0" not in key else digest_key(request.body)
 
 

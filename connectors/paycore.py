@@ -119,12 +119,12 @@ class PayCore(Connector):
     def event_key(self, request: WebhookRequest) -> str:
         """Return type, id, status and `updated`: PayCore has no event id and declares duplicates normal."""
         try:
-            resource = Fields.of(document(request.body)).within("data")
-            attributes = resource.within("attributes").values
-        except UnreadableEvent:
-            return digest_key(request.body)
-        identity = (resource.values.get("type"), resource.values.get("id"))
-        return event_key(request, *identity, attributes.get("status"), attributes.get("updated"))
+            resource = document(request.body)["data"]
+            attributes = resource["attributes"]
+            parts = (resource["type"], resource["id"], attributes["status"], attributes["updated"])
+        except (UnreadableEvent, KeyError, TypeError, IndexError):
+            return digest_key(request.body)  # no callback of theirs, or not in the agreed form
+        return event_key(request, *parts)
 
     def parse(self, body: bytes) -> list[PayoutUpdate]:
         """Read a payout invoice or a payout request; single attempts (`payouts`) are not the payout."""

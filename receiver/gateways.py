@@ -96,6 +96,8 @@ class GatewaysDoor:
 
     async def _listener(self, scope: Scope) -> Listener:
         slug = scope["path"][len(PREFIX) :]
+        if fresh := self._directory.known(slug):
+            return fresh
         try:
             listener = await self._directory.find(slug) if 0 < len(slug) <= LONGEST_SLUG else None
         except Exception as error:  # noqa: BLE001 (whatever the database does, the answer is the same)
@@ -158,4 +160,4 @@ def _original_path(scope: Scope) -> str:
 
 
 def _kept(headers: list[tuple[bytes, bytes]]) -> bytes:
-    return b"\n".join(name + b": " + value for name, value in headers if name not in _NOT_KEPT)
+    return b"\n".join([name + b": " + value for name, value in headers if name not in _NOT_KEPT])

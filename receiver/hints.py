@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-WINDOWS: Final = ((64, 0.05), (16, 0.02), (0, 0.002))
+WINDOWS: Final = ((64, 0.05), (16, 0.02), (0, 0.001))
 """Ids gathered in one window, and the seconds of the next: the busier, the longer, because a batch of hundreds costs
 each event a fraction of what it costs alone, and because nobody waits for a hint but the partner."""
 LARGEST_HINT: Final = 500

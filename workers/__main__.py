@@ -18,6 +18,7 @@ import workers.submit  # noqa: F401 (importing an actor's module registers the a
 from settings import settings
 from telemetry import logs
 from workers.broker import broker
+from workers.deliver import deliver_here
 from workers.outside import outside
 
 THREADS: Final = 4
@@ -33,6 +34,7 @@ def main() -> None:
         signal.signal(number, lambda *_: told_to_stop.set())
     worker = dramatiq.Worker(broker, worker_threads=THREADS)
     gc.freeze()
+    deliver_here()
     worker.start()
     told_to_stop.wait()
     worker.stop(timeout=STOP_MS)

@@ -36,9 +36,26 @@ def deliver(ids: list[str]) -> None:
 
 
 def send_deliver(ids: Sequence[str]) -> None:
-    """Queue deliveries. Raises one of `QueueAway` while Redis is away."""
+    """Have deliveries attempted. Raises one of `QueueAway` while Redis is away.
+
+    In a worker the courier is at hand, and a message to ourselves would only cost a turn through Redis.
+    """
+    if _at_hand.is_set():
+        try:
+            office().post(ids)
+        except SQLAlchemyError as error:
+            _log.warning("delivery.left_to_sweep", error=type(error).__name__, deliveries=len(ids))
+        return
     for start in range(0, len(ids), LARGEST_MESSAGE):
         deliver.send(list(ids[start : start + LARGEST_MESSAGE]))
+
+
+_at_hand: Final = threading.Event()
+
+
+def deliver_here() -> None:
+    """Say that this process is a worker: what it owes to partners, its own courier carries."""
+    _at_hand.set()
 
 
 class Office:
