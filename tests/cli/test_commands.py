@@ -147,7 +147,7 @@ def test_a_payout_is_added_and_shown_with_the_evidence_for_every_step() -> None:
     added = run(
         "payouts", "add", "paycore-eu", "Acme", "250.00", "EUR", "--order-key", "tx-1:1", "--reference", "cpoi_1"
     )
-    shown = run("payouts", "show", added.output.strip())
+    shown = run("payouts", "show", added.stdout.strip())
 
     assert added.exit_code == 0
     assert shown.exit_code == 0
