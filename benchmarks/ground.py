@@ -47,7 +47,7 @@ class Ground:
         self.folder = Path(tempfile.mkdtemp(prefix="ratchet-bench-"))
         self.folder.chmod(0o711)
         self._started: list[Popen[bytes]] = []
-        self.ports = dict(zip(("receiver", "sink", "bare", "naive", "operators"), _free_ports(5), strict=True))
+        self.ports = dict(zip(("receiver", "sink", "bare", "naive", "operators"), processes.free_ports(5), strict=True))
         self.house = House(self.folder, durable=True, ignore_given=True).__enter__()
         try:
             self._furnish()
@@ -185,14 +185,3 @@ def is_open(port: int) -> bool:
     """Tell whether somebody listens."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

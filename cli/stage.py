@@ -135,7 +135,7 @@ class Stage:
         self.folder = folder
         self.seed = seed
         self._reconcilers = reconcilers
-        ports = _free_ports(4)
+        ports = processes.free_ports(4)
         self.ports = dict(zip(("receiver", "operators", "sandbox", "partner"), ports, strict=True))
         self._others: list[Any] = []
         self._dice = random.Random(seed)  # noqa: S311 (a repeatable story, no secret)
@@ -167,11 +167,9 @@ class Stage:
             crew.stop()
         for process in self._others:
             processes.stop(process)
-        from models.database import engine
+        from models.database import hang_up
 
-        if engine.cache_info().currsize:
-            engine().dispose()
-            engine.cache_clear()
+        hang_up()
         self.house.__exit__(kind, error, trace)
 
     def _open(self) -> None:
@@ -379,18 +377,6 @@ def _webhook_secret(connector: str, seed: int) -> str:
     """Return a webhook secret in the form that the gateway gives."""
     text = f"stage-{connector}-{seed}-webhook-secret"
     return f"whsec_{b64encode(text.encode()).decode()}" if connector == "zopay" else text
-
-
-def _free_ports(number: int) -> list[int]:
-    """Return ports nobody listens on just now."""
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _listens(port: int) -> bool:

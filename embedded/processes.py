@@ -5,6 +5,7 @@ import ctypes
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -108,3 +109,15 @@ def stop(process: "subprocess.Popen[bytes]", *, how: signal.Signals = signal.SIG
 def tail(log: Path, lines: int = 15) -> str:
     """Return the last lines of a log file."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(nothing)"
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports of loopback that nobody listens on just now."""
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

@@ -1,5 +1,6 @@
 """The one engine and the one way to open a transaction. Nothing else connects, nothing else commits."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,9 +24,25 @@ LOCK_TIMEOUT_MS: Final = 10_000
 """Nobody holds a row lock while thinking, so a longer wait is a fault to be seen and retried."""
 
 
-@cache
+_making: Final = threading.Lock()
+
+
 def engine() -> Engine:
     """Return this process's engine. Connections are checked when they are taken, so a restart of PostgreSQL heals."""
+    with _making:  # `cache` alone would make one for each of the threads that are first
+        return _engine()
+
+
+def hang_up() -> None:
+    """Close this process's connections and forget where they went, for those who move to another database."""
+    with _making:
+        if _engine.cache_info().currsize:
+            _engine().dispose()
+            _engine.cache_clear()
+
+
+@cache
+def _engine() -> Engine:
     return create_engine(
         settings().database_url.replace("postgresql://", "postgresql+psycopg://", 1),
         pool_size=10,

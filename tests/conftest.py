@@ -63,8 +63,7 @@ def _our_own_environment() -> Iterator[None]:
         os.environ.update(_ENVIRONMENT)
         settings.cache_clear()
         sealed._keys.cache_clear()
-        database.engine().dispose()
-        database.engine.cache_clear()
+        database.hang_up()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from models.database import transaction
 from payouts.apply import Applied, apply_events, set_poison_aside
+from payouts.observe import Observed
 from telemetry import metrics
 from workers.broker import QueueAway, broker
 from workers.deliver import send_deliver
@@ -59,8 +60,14 @@ def _apply_apart(ids: Sequence[int], error: Exception) -> None:
 def _report(applied: Applied) -> None:
     for state, number in applied.outcomes.items():
         metrics.APPLIED.labels(state).inc(number)
-    observed = applied.observed
-    _log.info("inbox.applied", advanced=observed.advanced, **{state.value: n for state, n in applied.outcomes.items()})
+    _log.info(
+        "inbox.applied", advanced=applied.observed.advanced, **{state.value: n for state, n in applied.outcomes.items()}
+    )
+    queue_what_follows(applied.observed)
+
+
+def queue_what_follows(observed: Observed) -> None:
+    """After a commit: have delivered and applied what evidence has brought about, wherever it came from."""
     try:
         send_deliver(observed.deliveries)
         send_apply(observed.released)

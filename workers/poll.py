@@ -12,9 +12,8 @@ from models.database import transaction
 from payouts.ask import Answer, Question, learn, questions
 from payouts.observe import Observed
 from telemetry import metrics
-from workers.apply import send_apply
-from workers.broker import QueueAway, broker
-from workers.deliver import send_deliver
+from workers.apply import queue_what_follows
+from workers.broker import broker
 from workers.outside import outside
 
 _log = structlog.get_logger(__name__)
@@ -64,12 +63,3 @@ def _outcome(answer: Answer) -> str:
     if isinstance(answer, GatewayUnavailable):
         return "unavailable"
     return "not_found" if isinstance(answer, NotFound) else "answered"
-
-
-def queue_what_follows(observed: Observed) -> None:
-    """Queue the deliveries and the inbox events that evidence has brought about."""
-    try:
-        send_deliver(observed.deliveries)
-        send_apply(observed.released)
-    except QueueAway as error:
-        _log.warning("queue.away", error=type(error).__name__, deliveries=len(observed.deliveries))

@@ -10,9 +10,9 @@ from connectors._base import GatewayUnavailable, OutcomeUnknown, Submission
 from models.database import transaction
 from payouts.observe import Observed
 from payouts.submit import HandOver, begin, conclude, conclude_unknown, conclude_unsent
+from workers.apply import queue_what_follows
 from workers.broker import broker
 from workers.outside import outside
-from workers.poll import queue_what_follows
 
 _log = structlog.get_logger(__name__)
 

@@ -204,7 +204,7 @@ def test_without_redis_the_news_of_a_poll_is_kept(scripted: dict[str, Answer], m
     def away(_: object) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr("workers.poll.send_deliver", away)
+    monkeypatch.setattr("workers.apply.send_deliver", away)
 
     with capture_logs() as lines:
         ask(payout)
