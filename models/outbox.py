@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Column, Identity, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, text
 from sqlmodel import Field, Session, SQLModel
 
 from models.database import metadata
@@ -27,6 +27,8 @@ class Delivery(SQLModel, table=True, metadata=metadata):
     """One payout event owed to one endpoint. Only the oldest open one of an (endpoint, payout) may be attempted."""
 
     __table_args__ = (
+        # Claims by id ask `closed_at IS NULL`, everybody else asks the state: they must never differ.
+        CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="open_until_closed"),
         Index("ix_delivery_open", "endpoint_id", "payout_id", "sequence", postgresql_where=text("state = 'open'")),
         Index("ix_delivery_due", "next_attempt_at", postgresql_where=text("state = 'open'")),
         Index("ix_delivery_dead", "id", postgresql_where=text("state = 'dead'")),

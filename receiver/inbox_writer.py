@@ -20,7 +20,9 @@ from telemetry import metrics
 
 LARGEST_BATCH: Final = 512
 LONGEST_QUEUE: Final = 8_192
-"""Webhooks waiting for a commit, at 256 KiB each at worst."""
+"""Webhooks waiting for a commit."""
+MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Their bodies together: numbers alone would let 256 KiB each grow to two gigabytes."""
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 
@@ -67,6 +69,7 @@ class InboxWriter:
         self._slugs = slugs
         self._committed = committed
         self._waiting: list[tuple[Arrival, asyncio.Future[None]]] = []
+        self._waiting_bytes = 0
         self._per_integration: Counter[int] = Counter()
         self._flusher: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection | None = None
@@ -77,12 +80,14 @@ class InboxWriter:
 
         Raises `InboxUnavailable` or `IntegrationFloods`, at once or from the future.
         """
-        if len(self._waiting) >= LONGEST_QUEUE:
+        size = len(arrival.body)
+        if len(self._waiting) >= LONGEST_QUEUE or self._waiting_bytes + size > MOST_WAITING_BYTES:
             raise InboxUnavailable
         if self._per_integration[arrival.integration_id] >= LONGEST_QUEUE // 2:
             raise IntegrationFloods
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((arrival, done))
+        self._waiting_bytes += size
         self._per_integration[arrival.integration_id] += 1
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
@@ -99,6 +104,7 @@ class InboxWriter:
         while self._waiting:
             batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
             for arrival, _ in batch:
+                self._waiting_bytes -= len(arrival.body)
                 self._per_integration[arrival.integration_id] -= 1
             try:
                 await self._commit([arrival for arrival, _ in batch])

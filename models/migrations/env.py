@@ -2,12 +2,7 @@
 
 from alembic import context
 
-import models.endpoint
-import models.inbox
-import models.integration
-import models.organisation
-import models.outbox
-import models.payout  # noqa: F401 (each import registers its tables)
+import models.schema  # noqa: F401 (it imports every table)
 from models.database import engine, metadata
 
 with engine().connect() as connection:

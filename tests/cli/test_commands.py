@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from sqlmodel import select
 
 from cli import ratchet
+from models import schema
 from models.database import transaction
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
@@ -227,4 +228,4 @@ def test_migrate_twice_changes_nothing_the_second_time() -> None:
     result = run("migrate")
 
     assert result.exit_code == 0
-    assert "0001 → 0001" in result.output
+    assert f"{schema.wanted()} → {schema.wanted()}" in result.output

@@ -9,12 +9,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.event import listen, remove
 
-import models.endpoint
-import models.inbox
-import models.integration
-import models.organisation
-import models.outbox
-import models.payout  # noqa: F401 (each import registers its tables)
 import settings
 from embedded.postgres import Postgres
 from embedded.redis import Redis

@@ -42,7 +42,7 @@ def test_dead_deliveries_are_counted() -> None:
     an_endpoint()
     a_payout()
     with transaction() as session:
-        session.connection().execute(text("UPDATE delivery SET state = 'dead'"))
+        session.connection().execute(text("UPDATE delivery SET state = 'dead', closed_at = now()"))
 
     assert attention().dead_deliveries == 1
 

@@ -186,6 +186,22 @@ def test_it_takes_no_more_than_it_can_hold(database: None, monkeypatch: pytest.M
     assert len(inbox()) == 11
 
 
+def test_it_takes_no_more_bytes_than_it_can_hold(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(an_arrival("evt_0").body)
+    monkeypatch.setattr(receiver.inbox_writer, "MOST_WAITING_BYTES", 3 * size)
+
+    async def work(bench: Bench) -> None:
+        taken = [bench.writer.store(an_arrival(f"evt_{n}")) for n in range(3)]
+        with pytest.raises(InboxUnavailable):
+            bench.writer.store(an_arrival("evt_3"))
+        await asyncio.gather(*taken)
+        await bench.writer.store(an_arrival("evt_3"))
+
+    at_a_bench(work)
+
+    assert len(inbox()) == 4
+
+
 def test_one_integration_gets_half_of_the_room(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiver.inbox_writer, "LONGEST_QUEUE", 10)
 

@@ -141,8 +141,8 @@ def test_only_the_oldest_open_delivery_of_a_payout_is_queued() -> None:
     [
         "next_attempt_at = now() + interval '1 minute'",
         "leased_until = now() + interval '30 seconds'",
-        f"state = '{DeliveryState.DELIVERED}'",
-        f"state = '{DeliveryState.DEAD}'",
+        f"state = '{DeliveryState.DELIVERED}', closed_at = now()",
+        f"state = '{DeliveryState.DEAD}', closed_at = now()",
     ],
 )
 def test_what_is_not_due_or_not_open_or_under_way_is_not_swept(change: str) -> None:

@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("next_attempt_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
         sa.Column("leased_until", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
         sa.Column("closed_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+        sa.CheckConstraint("(state = 'open') = (closed_at IS NULL)", name=op.f("ck_delivery_open_until_closed")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
         postgresql_with={"fillfactor": "80"},
     )

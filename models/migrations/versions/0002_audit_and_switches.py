@@ -1,0 +1,15 @@
+"""The audit trail and the kill switches."""
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Refuse: steps go forward only."""
+    raise RuntimeError("there is no way down; restore a backup instead")

@@ -1,0 +1,15 @@
+"""What endpoints may choose, and how they fare."""
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Refuse: steps go forward only."""
+    raise RuntimeError("there is no way down; restore a backup instead")

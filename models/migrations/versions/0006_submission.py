@@ -1,0 +1,15 @@
+"""What a submission must remember."""
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Refuse: steps go forward only."""
+    raise RuntimeError("there is no way down; restore a backup instead")
