@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import click
 from sqlmodel import select
+from workers.signing import new_secret
 
 from cli._print import json_option, rows
 from models.database import transaction
@@ -12,7 +13,6 @@ from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
 from models.sealed import seal
 from settings import settings
-from workers.signing import new_secret
 
 EVENT_TYPES = [f"payout.{status}" for status in PayoutStatus]
 

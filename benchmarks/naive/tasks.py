@@ -18,12 +18,11 @@ from models.integration import Integration
 from models.lifecycle import PayoutStatus, join
 from models.outbox import Attempt, Delivery, DeliveryState
 from models.payout import Observation, Payout, PayoutEvent, SubmissionState
-from models.sealed import unseal
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
+from payouts.signing import signature
 from payouts.standing import Standing
 from settings import settings
-from workers.signing import signature
 
 THREADS: Final = 8
 """Dramatiq's default for one process."""
@@ -139,5 +138,7 @@ def _headers(endpoint: Endpoint, event: PayoutEvent) -> dict[str, str]:
         "content-type": "application/json",
         "webhook-id": event.id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(unseal(endpoint.sealed), event.id, timestamp, event.payload.encode()),
+        "webhook-signature": signature(
+            endpoint.secrets().live(datetime.now(UTC)), event.id, timestamp, event.payload.encode()
+        ),
     }

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from workers.signing import PREFIX, new_secret, signature
+from models.endpoint import SYMMETRIC, new_secret
+from payouts.signing import signature
 
 
 def now() -> int:
@@ -76,4 +77,4 @@ def test_secrets_are_long_and_never_the_same() -> None:
     secrets = {new_secret() for _ in range(100)}
 
     assert len(secrets) == 100
-    assert {len(base64.b64decode(secret.removeprefix(PREFIX))) for secret in secrets} == {32}
+    assert {len(base64.b64decode(secret.removeprefix(SYMMETRIC))) for secret in secrets} == {32}
