@@ -90,7 +90,7 @@ def _tell(verdict: Verdict) -> None:
     for finding in verdict.findings:
         place = f"link {finding.sequence}" if finding.sequence else f"audit line {finding.audit_id}"
         click.echo(f"{click.style(finding.kind.upper(), fg='red', bold=True)}  {place}: {finding.detail}")
-    click.echo(f"{verdict.lines} lines, {verdict.sealed} sealed, {verdict.unsealed} not yet", nl=False)
+    click.echo(f"{verdict.lines} lines, {verdict.links} sealed, {verdict.unsealed} not yet", nl=False)
     click.echo(f" (since {cell(verdict.oldest_unsealed_at)})" if verdict.unsealed else "")
     if verdict.head:
         click.echo(f"head {verdict.head}")

@@ -32,8 +32,8 @@ class Finding:
 class Verdict:
     """What a walk over the whole chain has seen, in one snapshot."""
 
-    sealed: int
-    """Links."""
+    links: int
+    """How many lines are sealed."""
     lines: int
     unsealed: int
     """Lines that wait for their link; nothing vouches for these yet."""

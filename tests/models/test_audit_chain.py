@@ -100,7 +100,7 @@ def test_what_is_sealed_holds_and_its_head_can_be_noted() -> None:
     verdict = _verify(noted, Head.parse(str(noted)))
 
     assert verdict.findings == ()
-    assert (verdict.sealed, verdict.lines, verdict.unsealed, verdict.oldest_unsealed_at) == (3, 4, 1, NOW)
+    assert (verdict.links, verdict.lines, verdict.unsealed, verdict.oldest_unsealed_at) == (3, 4, 1, NOW)
     assert verdict.head == noted
 
 
@@ -175,7 +175,7 @@ def test_writers_and_two_sealers_at_once_leave_one_whole_chain() -> None:
 
     verdict = _verify()
     assert verdict.findings == ()
-    assert (verdict.sealed, verdict.unsealed) == (320, 0)
+    assert (verdict.links, verdict.unsealed) == (320, 0)
     with transaction() as session:
         order = session.connection().execute(
             text("SELECT transaction_id, a.id FROM audit_link JOIN audit a ON a.id = audit_id ORDER BY sequence")
@@ -195,7 +195,7 @@ def test_adding_a_line_waits_for_no_sealer() -> None:
             _record(other, 2)
 
     _seal()
-    assert _verify().sealed == 2
+    assert _verify().links == 2
 
 
 @pytest.fixture

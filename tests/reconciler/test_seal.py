@@ -31,7 +31,7 @@ def test_one_run_seals_many_rounds_and_the_log_tells_the_head() -> None:
     assert lines == [{"event": "audit.sealed", "log_level": "info", "links": 2_500, "head": str(newest)}]
     with transaction() as session:
         verdict = verify(session)
-    assert (verdict.sealed, verdict.unsealed, verdict.findings) == (2_500, 0, ())
+    assert (verdict.links, verdict.unsealed, verdict.findings) == (2_500, 0, ())
 
 
 def test_a_run_that_finds_nothing_says_nothing() -> None:
