@@ -102,7 +102,7 @@ class Endpoint(SQLModel, table=True, metadata=metadata):
 
 @dataclass(frozen=True, slots=True)
 class EndpointSecrets:
-    """What signs an endpoint's webhooks: secrets and private keys, the newest first, each with its end if it has one."""
+    """What signs an endpoint's webhooks: secrets and private keys, the newest first, some of them with an end."""
 
     known: tuple[tuple[str, datetime | None], ...] = field(default=(), repr=False)
 

@@ -109,7 +109,7 @@ def _host(parts: SplitResult) -> str:
 def _literal(host: str) -> str:
     """Return an address in its usual form. 127.1, 0x7f.1 and 2130706433 are addresses to some and names to others."""
     try:
-        return str(ipaddress.ip_address(host))
+        return str(ipaddress.ip_address(host if "%" not in host else ""))
     except ValueError:
         raise Refused("url_invalid", "write an address out in its usual form, or better give a name") from None
 

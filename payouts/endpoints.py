@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from email_validator import EmailNotValidError, validate_email
 from sqlmodel import Session, col, func, select
 
 from models import audit
 from models.endpoint import PRIVATE, SYMMETRIC, Breaker, Endpoint, EndpointSecrets, new_private_key, new_secret
+from models.organisation import Organisation
 from models.sealed import seal, unseal
 from payouts.create import Refused
 from payouts.endpoint_choices import Wish, checked
@@ -55,7 +57,7 @@ def add(
     )
     session.add(endpoint)
     session.flush()
-    _note(session, endpoint, "endpoint.created", None, actor, now)
+    _note(session, endpoint, "endpoint.added", None, actor, now)
     return Added(endpoint, secret)
 
 
@@ -91,7 +93,7 @@ def change(session: Session, endpoint: Endpoint, wish: Wish, *, actor: str, now:
 
 
 def rotate(session: Session, endpoint: Endpoint, *, grace: timedelta = GRACE, actor: str, now: datetime) -> str:
-    """Give it a new secret and a new private key, and return the secret. The old ones sign too until `grace` is over."""
+    """Give it a new secret and a new private key, and return the secret. The old ones sign too during `grace`."""
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise Refused("grace_invalid", f"0 to {LONGEST_GRACE.days} days")
     secret = new_secret()
@@ -132,6 +134,26 @@ def delete(session: Session, endpoint: Endpoint, *, actor: str, now: datetime) -
     endpoint.sealed, endpoint.sealed_headers = EndpointSecrets().sealed(), None
     audit.record(
         session, actor=actor, action="endpoint.deleted", entity=endpoint.id, before=before, after=None, now=now
+    )
+
+
+def set_contact(session: Session, organisation: Organisation | None, email: str, *, actor: str, now: datetime) -> None:
+    """Set whom an organisation wants written to about its endpoints; "" for nobody. Raises `Refused`."""
+    if organisation is None:
+        raise Refused("unknown_organisation", "there is no such organisation; add an endpoint for it first")
+    try:
+        address = validate_email(email, check_deliverability=False).normalized if email else None
+    except EmailNotValidError as error:
+        raise Refused("email_invalid", str(error)) from None
+    before, organisation.contact_email = organisation.contact_email, address
+    audit.record(
+        session,
+        actor=actor,
+        action="organisation.contact_changed",
+        entity=organisation.id,
+        before={"has_contact": before is not None},
+        after={"has_contact": address is not None},
+        now=now,
     )
 
 

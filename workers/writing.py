@@ -1,4 +1,4 @@
-"""The headers of one attempt: what every webhook has, what the endpoint wants on its own, and what proves it is ours."""
+"""The headers of one attempt: what every webhook has, what the endpoint wants, and what proves that it is ours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ MOST_OPENED: Final = 4_096
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    secrets: EndpointSecrets
+    secrets: EndpointSecrets = field(repr=False)
     own: tuple[str, ...] = field(repr=False)
     """Lines of the endpoint's own headers."""
 

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from connectors import connector_class
 from connectors._base import Account, PayoutUpdate
 from models.database import transaction
-from models.endpoint import Endpoint
+from models.endpoint import SYMMETRIC, Endpoint
 from models.inbox import InboxEvent, InboxState
 from models.integration import Integration
 from models.lifecycle import PayoutStatus, join
@@ -116,7 +116,9 @@ def deliver(delivery_id: str) -> None:
         event = session.exec(select(PayoutEvent).where(col(PayoutEvent.id) == delivery.event_id)).one()
         endpoint = session.exec(select(Endpoint).where(col(Endpoint.id) == delivery.endpoint_id)).one()
         started_at, started = datetime.now(UTC), time.monotonic()
-        answer = requests.post(endpoint.url, event.payload.encode(), headers=_headers(endpoint, event), timeout=15)
+        answer = requests.post(
+            endpoint.url, (event.payload or "").encode(), headers=_headers(endpoint, event), timeout=15
+        )
         delivery.attempts += 1
         session.add(
             Attempt(
@@ -134,11 +136,10 @@ def deliver(delivery_id: str) -> None:
 
 def _headers(endpoint: Endpoint, event: PayoutEvent) -> dict[str, str]:
     timestamp = int(time.time())
+    secrets = endpoint.secrets().live(datetime.now(UTC), SYMMETRIC)
     return {
         "content-type": "application/json",
         "webhook-id": event.id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(
-            endpoint.secrets().live(datetime.now(UTC)), event.id, timestamp, event.payload.encode()
-        ),
+        "webhook-signature": signature(secrets, event.id, timestamp, (event.payload or "").encode()),
     }
