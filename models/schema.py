@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 import models.api_key
+import models.audit
 import models.endpoint
 import models.inbox
 import models.integration

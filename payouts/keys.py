@@ -9,8 +9,10 @@ from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from models.api_key import ApiKey, Scope, digest_of, is_well_formed, new_key
+from models.audit import record
 from models.organisation import Organisation
 from payouts.create import Refused
+from payouts.payload import rfc3339
 
 TOUCHED_EVERY: Final = timedelta(minutes=1)
 LONGEST_NAME: Final = 100
@@ -35,7 +37,7 @@ class Caller:
     scopes: frozenset[str]
 
 
-def mint(
+def mint(  # noqa: PLR0913 (what a key has, by name)
     session: Session,
     organisation: Organisation,
     *,
@@ -43,6 +45,7 @@ def mint(
     scopes: Collection[Scope],
     name: str = "",
     expires_at: datetime | None = None,
+    actor: str,
     now: datetime,
 ) -> Minted:
     """Make a key for an organisation. Raises `Refused`."""
@@ -65,27 +68,31 @@ def mint(
     )
     session.add(row)
     session.flush()
+    record(session, actor=actor, action="key.minted", entity=row.id, before=None, after=_told(row), now=now)
     return Minted(row, key)
 
 
-def rotate(session: Session, key_id: str, grace: timedelta, now: datetime) -> Minted:
+def rotate(session: Session, key_id: str, grace: timedelta, *, actor: str, now: datetime) -> Minted:
     """Make a key that may do the same, and let the old one work for `grace` longer. Raises `Refused`."""
     old = _locked(session, key_id)
     if not old.is_live(now):
         raise Refused("key_not_live", f"{key_id} is revoked or has expired: mint a new one")
     organisation = session.exec(select(Organisation).where(Organisation.id == old.organisation_id)).one()
     scopes = [Scope(scope) for scope in old.scopes]
-    minted = mint(session, organisation, test_mode=old.test_mode, scopes=scopes, name=old.name, now=now)
-    ends_at = now + grace
+    minted = mint(session, organisation, test_mode=old.test_mode, scopes=scopes, name=old.name, actor=actor, now=now)
+    before, ends_at = _told(old), now + grace
     old.expires_at = min(old.expires_at, ends_at) if old.expires_at else ends_at
+    after = {**_told(old), "replaced_by": minted.row.id}
+    record(session, actor=actor, action="key.rotated", entity=old.id, before=before, after=after, now=now)
     return minted
 
 
-def revoke(session: Session, key_id: str, now: datetime) -> ApiKey:
-    """End a key now, for good. Raises `Refused`."""
+def revoke(session: Session, key_id: str, *, actor: str, now: datetime) -> None:
+    """End a key now, for good; ending it again changes nothing. Raises `Refused`."""
     row = _locked(session, key_id)
-    row.revoked_at = row.revoked_at or now
-    return row
+    if row.revoked_at is None:
+        before, row.revoked_at = _told(row), now
+        record(session, actor=actor, action="key.revoked", entity=row.id, before=before, after=_told(row), now=now)
 
 
 def list_keys(session: Session) -> Sequence[tuple[ApiKey, str]]:
@@ -108,6 +115,17 @@ def authenticate(session: Session, key: str, now: datetime) -> Caller | None:
 def touch(session: Session, key_id: str, now: datetime) -> None:
     """Note that a key was used, at most once a minute."""
     session.connection().execute(_TOUCH, {"id": key_id, "now": now, "before": now - TOUCHED_EVERY})
+
+
+def _told(row: ApiKey) -> dict[str, str | list[str] | None]:
+    """Return what the audit trail says of a key."""
+    return {
+        "organisation": row.organisation_id,
+        "key": row.shown,
+        "scopes": row.scopes,
+        "expires_at": rfc3339(row.expires_at),
+        "revoked_at": rfc3339(row.revoked_at),
+    }
 
 
 def _locked(session: Session, key_id: str) -> ApiKey:

@@ -110,11 +110,12 @@ _RECALL: Final = text(
     "SELECT fingerprint, sealed FROM remembered_answer"
     " WHERE organisation_id = :organisation AND test_mode = :test_mode AND key = :key"
 )
+_IN_FLIGHT: Final = ", ".join(f"'{status}'" for status in sorted(IN_FLIGHT))
 _PRUNE: Final = text(
     f"""
     DELETE FROM remembered_answer WHERE ctid = ANY(ARRAY(
         SELECT r.ctid FROM remembered_answer r LEFT JOIN payout p ON p.id = r.payout_id
-        WHERE r.created_at < :old AND (p.id IS NULL OR p.status NOT IN ({", ".join(f"'{s}'" for s in sorted(IN_FLIGHT))}))
+        WHERE r.created_at < :old AND (p.id IS NULL OR p.status NOT IN ({_IN_FLIGHT}))
         ORDER BY r.created_at LIMIT :most
     ))
     """  # noqa: S608 (our own status words)

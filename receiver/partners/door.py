@@ -55,7 +55,7 @@ class PartnersDoor:
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
                 await self._app(scope, receive, send_closed)
-            except Exception as error:  # noqa: BLE001 (whatever it is, the partner gets a problem document)
+            except Exception as error:
                 if status:
                     raise
                 await _refusal(error).problem().send(send_closed)

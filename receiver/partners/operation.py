@@ -42,7 +42,7 @@ class Call:
     @property
     def actor(self) -> str:
         """Return who it was, for the audit trail."""
-        return self.caller.key_id
+        return f"key:{self.caller.key_id}"
 
 
 Identify = Callable[[Session, Headers, datetime], Caller]

@@ -1,17 +1,16 @@
 """/v1/payouts: what a partner sees of its payouts."""
 
-from typing import Final, Literal
+from typing import Final
 
 from sqlmodel import col, select
 
 from models.api_key import Scope
+from models.lifecycle import PayoutStatus
 from models.money import to_text
 from models.payout import Payout
 from receiver.partners.operation import Call, Operation, operation
 from receiver.partners.refusals import Refusal
 from receiver.partners.shapes import Moment, Page, PageQuery, Shown
-
-Status = Literal["pending", "scheduled", "initiated", "broadcast", "delivered", "canceled", "failed", "returned"]
 
 
 class Failure(Shown):
@@ -26,7 +25,7 @@ class PayoutShown(Shown):
 
     id: str
     reference: str
-    status: Status
+    status: PayoutStatus
     amount: str
     currency: str
     processed_amount: str | None
@@ -42,7 +41,7 @@ def shown(payout: Payout) -> PayoutShown:
     return PayoutShown(
         id=payout.id,
         reference=payout.order_key,
-        status=payout.status,  # type: ignore[arg-type] (checked by the model)
+        status=PayoutStatus(payout.status),
         amount=to_text(payout.amount_minor, payout.currency),
         currency=payout.currency,
         processed_amount=None if processed is None else to_text(processed, payout.currency),
