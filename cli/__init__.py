@@ -9,7 +9,7 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
-from cli import demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck
+from cli import audit, demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
@@ -32,6 +32,7 @@ for command in (
     keys.keys,
     operators.operators,
     stuck.stuck,
+    audit.audit,
     doctor.doctor,
 ):
     ratchet.add_command(command)

@@ -23,7 +23,13 @@ def keys() -> None:
 @keys.command("mint")
 @click.argument("organisation")
 @click.option("--live/--test", "is_live", default=False, help="Whether money moves. Test by default.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice([str(scope) for scope in Scope]), help="Only these; default all.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([str(scope) for scope in Scope]),
+    help="Only these; default all.",
+)
 @click.option("--name", default="", help=f"What it is for; at most {LONGEST_NAME} characters.")
 @click.option("--days", type=click.FloatRange(0, 3650, min_open=True), help="Until it expires; default never.")
 def mint_(organisation: str, *, is_live: bool, scopes: tuple[str, ...], name: str, days: float | None) -> None:
