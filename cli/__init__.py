@@ -9,7 +9,7 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
-from cli import demo, doctor, endpoints, gateways, operators, payouts, serve, stuck
+from cli import audit, demo, doctor, endpoints, gateways, operators, payouts, serve, stuck
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
@@ -31,6 +31,7 @@ for command in (
     endpoints.endpoints,
     operators.operators,
     stuck.stuck,
+    audit.audit,
     doctor.doctor,
 ):
     ratchet.add_command(command)

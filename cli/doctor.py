@@ -162,10 +162,29 @@ def _flow() -> list[Finding]:
     ]
 
 
+def _audit() -> list[Finding]:
+    """Look for audit lines that are not sealed: a transaction left open holds back all that came after it."""
+    with transaction() as session:
+        seconds = (
+            session.connection()
+            .execute(
+                text(
+                    "SELECT extract(epoch FROM now() - min(recorded_at)) FROM audit a"
+                    " WHERE NOT EXISTS (SELECT FROM audit_link l WHERE l.audit_id = a.id)"
+                )
+            )
+            .scalar()
+        )
+    if seconds is None or float(seconds) < LONGEST_LAG_SECONDS:
+        return [("audit", True, "every line is sealed; `ratchet audit verify` proves it")]
+    mend = "is a reconciler running, is a transaction open (pg_stat_activity)? After a restore: `ratchet audit seal`"
+    return [("audit", False, f"a line waits to be sealed since {float(seconds):.0f} s; {mend}")]
+
+
 def _lag(name: str, seconds: float | None, what: str) -> Finding:
     if seconds is None or float(seconds) < LONGEST_LAG_SECONDS:
         return (name, True, "nothing waits for long")
     return (name, False, f"{what} since {float(seconds):.0f} s; is a worker running (`python -m workers`)?")
 
 
-CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow)
+CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow, _audit)

@@ -1,11 +1,14 @@
 """`ratchet endpoints add|list`."""
 
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import click
 from sqlmodel import select
 
+from cli._actor import actor
 from cli._print import json_option, rows
+from models.audit import record
 from models.database import transaction
 from models.endpoint import Endpoint
 from models.lifecycle import PayoutStatus
@@ -51,6 +54,8 @@ def add(organisation: str, url: str, types: tuple[str, ...], description: str) -
             updated_at=now,
         )
         session.add(endpoint)
+        after = {"organisation": organisation, "host": urlsplit(url).hostname, "event_types": endpoint.event_types}
+        record(session, actor=actor(), action="endpoint.added", entity=endpoint.id, before=None, after=after, now=now)
     click.echo(f"{endpoint.id}\n{secret}")
     click.echo("Give the secret to the partner now: it is not shown again.", err=True)
 

@@ -2,7 +2,7 @@
 
 Lines are only ever added; the database refuses everything else. Adding one is a plain INSERT that waits for nobody.
 Afterwards the reconciler chains the lines, each hash over the one before it, so that a change made behind the
-database's back is found (payouts/audit.py; docs/decisions/0005).
+database's back is found (models/audit_chain.py, docs/decisions/0005).
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class AuditLine(SQLModel, table=True, metadata=metadata):
     transaction_id: int = Field(
         sa_column=Column(BigInteger, nullable=False, server_default=text("((pg_current_xact_id())::text)::bigint"))
     )
-    """PostgreSQL's number of the transaction that added it; it tells when no line before this one can appear any more."""
+    """PostgreSQL's number of the transaction that added it: it tells when no earlier line can appear any more."""
     recorded_at: datetime
     actor: str
     """`operator:NAME`, `cli:USER`, `key:PREFIX`, `internal` or `system`."""

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 
 from connectors import connector_class
+from models.audit import record
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
@@ -55,8 +56,10 @@ class Created:
     released: list[int]
 
 
-def create(session: Session, new: NewPayout, now: datetime) -> Created:
-    """Put a payout on record. Without a reference it is still to be submitted. Raises `Refused`."""
+def create(
+    session: Session, new: NewPayout, now: datetime, *, actor: str = "system", request_id: str | None = None
+) -> Created:
+    """Put a payout on record, and who did. Without a reference it is still to be submitted. Raises `Refused`."""
     integration = _guarded(session, new.integration, new.currency)
     organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
     if organisation is None:
@@ -79,6 +82,16 @@ def create(session: Session, new: NewPayout, now: datetime) -> Created:
     else:  # should the message be lost, the reconciler submits it then
         payout.next_poll_at = now + FORGOTTEN_AFTER
     _insert_once(session, payout)
+    record(
+        session,
+        actor=actor,
+        action="payout.created",
+        entity=payout.id,
+        before=None,
+        after=_facts(new),
+        request_id=request_id,
+        now=now,
+    )
     standings = lock(session, [payout.id])
     deliveries = announce_birth(session, standings[0], now)
     write(session, standings)
@@ -101,6 +114,12 @@ def _guarded(session: Session, slug: str, currency: str) -> Integration:
     if connector.CURRENCIES is not None and currency not in connector.CURRENCIES:
         raise Refused("currency_unsupported", f"{integration.connector} does not pay out in {currency}")
     return integration
+
+
+def _facts(new: NewPayout) -> dict[str, Any]:
+    """Return what the audit trail may know: nothing of the beneficiary."""
+    names = ("integration", "organisation", "order_key", "amount_minor", "currency", "reference")
+    return {name: getattr(new, name) for name in names}
 
 
 def _insert_once(session: Session, payout: Payout) -> None:
