@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -17,6 +18,21 @@ UNMATCHED_AFTER: Final = timedelta(minutes=15)
 FOR_PEOPLE: Final = (InboxState.UNMATCHED, InboxState.UNREADABLE, InboxState.CONFLICT, InboxState.POISON)
 
 
+MOST_ENDPOINTS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Ailing:
+    """An endpoint that we have switched off, or whose deliveries are paused because it fails."""
+
+    id: str
+    organisation: str
+    host: str
+    breaker: str
+    disabled_reason: str | None
+    failing_since: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Attention:
     """What an operator should see above everything else."""
@@ -28,6 +44,8 @@ class Attention:
     """Slugs of active integrations whose webhooks are all refused with 403."""
     paused: tuple[tuple[str, datetime], ...]
     """Slugs of integrations whose gateway asked us to slow down, and until when nothing is polled."""
+    endpoints: tuple[Ailing, ...]
+    """Partners' endpoints that hear nothing, those switched off by us first; so many at most."""
 
     @property
     def inbox_events(self) -> int:
@@ -49,9 +67,24 @@ def read_attention(session: Session, now: datetime) -> Attention:
         connection.execute(_DEAD).scalar_one(),
         without_secret(read_silences(session)),
         tuple((slug, until) for slug, until in connection.execute(_PAUSED, {"now": now})),
+        tuple(_ailing(row) for row in connection.execute(_AILING, {"most": MOST_ENDPOINTS})),
     )
 
 
+def _ailing(row: Any) -> Ailing:
+    host = urlsplit(row.url).netloc  # path and query may hold a token of the partner's
+    return Ailing(row.id, row.name, host, row.breaker, row.disabled_reason, row.failing_since)
+
+
+_AILING: Final = text(
+    """
+    SELECT p.id, o.name, p.url, p.breaker, p.disabled_reason, p.failing_since
+    FROM endpoint p JOIN organisation o ON o.id = p.organisation_id
+    WHERE (p.breaker <> 'closed' OR p.disabled_reason IS NOT NULL) AND p.deleted_at IS NULL
+        AND (p.is_enabled OR p.disabled_reason IS NOT NULL)
+    ORDER BY p.is_enabled, p.failing_since, p.id LIMIT :most
+    """
+)
 _INBOX: Final = text(
     """
     SELECT state, count(*) FROM inbox_event
