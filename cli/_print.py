@@ -1,5 +1,6 @@
 """How commands print: a rich table for people, one JSON document for scripts."""
 
+import getpass
 import json
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,14 @@ def findings(found: Sequence[Finding], *, as_json: bool) -> None:
 def document(value: Any) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, default=cell, ensure_ascii=False))
+
+
+def actor() -> str:
+    """Return who types, for the audit trail."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # a container's user may have no name
+        return "cli"
 
 
 def cell(value: Any) -> str:
