@@ -25,6 +25,13 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "idempotency_in_progress": (409, "A request under this Idempotency-Key is under way"),
     # payouts
     "unknown_payout": (404, "There is no such payout"),
+    "missing_detail": (422, "The gateway needs to know more"),
+    "unknown_gateway": (422, "There is no such gateway or account"),
+    "currency_unsupported": (422, "The gateway does not pay out in this currency"),
+    "no_gateway": (409, "No gateway can carry this payout"),
+    "payouts_disabled": (409, "Payouts are switched off"),
+    "payouts_unsupported": (409, "This gateway creates no payouts"),
+    "webhook_secret_missing": (409, "The outcome could not be verified"),
     # our own troubles
     "too_many_requests": (429, "Too many requests under this key"),
     "internal_error": (500, "Something failed on our side; it was not your request"),
