@@ -82,7 +82,7 @@ def status_of(word: str, statuses: Mapping[str, PayoutStatus]) -> PayoutStatus:
     return statuses[word]
 
 
-class Fields:
+class Fields:  # noqa: PLW1641 (what it reads can change, so it has no hash)
     """One JSON object, read field by field. `path` is where it stands, for errors."""
 
     __slots__ = ("_path", "values")
@@ -97,8 +97,6 @@ class Fields:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fields) and self.values == other.values
-
-    __hash__ = None  # type: ignore[assignment] (what it reads can change)
 
     @classmethod
     def of(cls, value: object, path: str = "") -> "Fields":

@@ -66,6 +66,7 @@ _LOCK_BY_KEYS: Final = text(
         SELECT found.id FROM jsonb_to_recordset(CAST(:keys AS jsonb)) AS k (i int, r text, o text) CROSS JOIN LATERAL (
             (SELECT id FROM payout WHERE integration_id = k.i AND gateway_reference = k.r LIMIT 1)
             UNION ALL (SELECT id FROM payout WHERE integration_id = k.i AND order_key = k.o LIMIT 1)
+            LIMIT 1
         ) AS found
     )) ORDER BY p.id FOR UPDATE OF p
     """  # noqa: S608 (column names of our own dataclass)
@@ -84,7 +85,10 @@ _WRITE: Final = text(
 
 
 def lock_by_keys(session: Session, keys: Iterable[tuple[int, str | None, str | None]]) -> list[Standing]:
-    """Lock the payouts that any (integration, gateway reference, order key) names, in id order: no deadlocks."""
+    """Lock the payouts that (integration, gateway reference, order key) name, in id order: no deadlocks.
+
+    The gateway's reference goes first; our key finds a payout whose reference we have not been told yet.
+    """
     named = as_json([{"i": integration, "r": reference, "o": order_key} for integration, reference, order_key in keys])
     return [_standing(row) for row in session.connection().execute(_LOCK_BY_KEYS, {"keys": named})]
 
