@@ -1,5 +1,6 @@
 """How commands print: a rich table for people, one JSON document for scripts."""
 
+import getpass
 import json
 import sys
 from collections.abc import Sequence
@@ -33,9 +34,31 @@ def rows(title: str, columns: Sequence[str], values: Sequence[Sequence[Any]], *,
     Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
 
 
+Finding = tuple[str, bool, str]
+"""What was looked at, whether it is well, and what was seen or how to mend it."""
+
+
+def findings(found: Sequence[Finding], *, as_json: bool) -> None:
+    """Print what a check has found."""
+    if as_json:
+        document([{"check": name, "ok": is_well, "detail": detail} for name, is_well, detail in found])
+        return
+    for name, is_well, detail in found:
+        mark = click.style("ok   ", fg="green") if is_well else click.style("WRONG", fg="red", bold=True)
+        click.echo(f"{mark}  {name}: {detail}")
+
+
 def document(value: Any) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, default=cell, ensure_ascii=False))
+
+
+def actor() -> str:
+    """Return who types, for the audit trail."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # a container's user may have no name
+        return "cli"
 
 
 def cell(value: Any) -> str:

@@ -39,6 +39,9 @@ class Summary:
     webhooks_forged: int
     partner_disagreements: int
     partner_bad_signatures: int
+    partner_receiver_events: int
+    """What the receiver kit has taken up, each once next in line. The rest is the score of the door before it."""
+    partner_receiver_errors: int
     submitted_twice: int
 
     def checks(self) -> list[tuple[str, bool]]:
@@ -52,6 +55,8 @@ class Summary:
             ("in order per payout", self.partner_events_out_of_order == 0),
             ("with valid signatures", self.partner_bad_signatures == 0),
             ("and ends with the same statuses", self.partner_disagreements == 0),
+            ("its receiver took each event once", self.partner_receiver_events == self.partner_events_expected),
+            ("and made no mistake", self.partner_receiver_errors == 0),
             ("nothing is stuck", self.stuck == 0),
         ]
 
@@ -140,6 +145,8 @@ def _summary(number: int, verdict: Verdict, stuck: int, seconds: float) -> Summa
         webhooks_forged=webhooks["forged_sent"],
         partner_disagreements=verdict.partner_disagreements,
         partner_bad_signatures=verdict.score["bad_signatures"],
+        partner_receiver_events=sum(outcome == "taken" for outcome in verdict.kept.values()),
+        partner_receiver_errors=verdict.score["disagreed"],
         submitted_twice=verdict.submitted_twice,
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
-from cli._print import document, json_option
+from cli._print import Finding, findings, json_option
 from models import schema
 from models.database import transaction
 from models.integration import Integration
@@ -21,23 +21,15 @@ LARGEST_SKEW_SECONDS: Final = 5.0
 """Signed timestamps are refused at 300 s; long before that leases and polls would suffer."""
 LONGEST_LAG_SECONDS: Final = 60.0
 
-Finding = tuple[str, bool, str]
-"""What was looked at, whether it is well, and what was seen or how to mend it."""
-
 
 @click.command()
 @json_option
 def doctor(*, as_json: bool) -> None:
     """Check everything that the service stands on. Exit status 1 if anything is wrong."""
     settings()  # without it every check would only repeat that it is missing
-    findings = [finding for check in CHECKS for finding in _run(check)]
-    if as_json:
-        document([{"check": name, "ok": is_well, "detail": detail} for name, is_well, detail in findings])
-    else:
-        for name, is_well, detail in findings:
-            mark = click.style("ok   ", fg="green") if is_well else click.style("WRONG", fg="red", bold=True)
-            click.echo(f"{mark}  {name}: {detail}")
-    if not all(is_well for _, is_well, _ in findings):
+    found = [finding for check in CHECKS for finding in _run(check)]
+    findings(found, as_json=as_json)
+    if not all(is_well for _, is_well, _ in found):
         raise click.exceptions.Exit(1)
 
 
@@ -162,10 +154,29 @@ def _flow() -> list[Finding]:
     ]
 
 
+def _audit() -> list[Finding]:
+    """Look for audit lines that are not sealed: a transaction left open holds back all that came after it."""
+    with transaction() as session:
+        seconds = (
+            session.connection()
+            .execute(
+                text(
+                    "SELECT extract(epoch FROM now() - min(recorded_at)) FROM audit a"
+                    " WHERE NOT EXISTS (SELECT FROM audit_link l WHERE l.audit_id = a.id)"
+                )
+            )
+            .scalar()
+        )
+    if seconds is None or float(seconds) < LONGEST_LAG_SECONDS:
+        return [("audit", True, "every line is sealed; `ratchet audit verify` proves it")]
+    mend = "is a reconciler running, is a transaction open (pg_stat_activity)? After a restore: `ratchet audit seal`"
+    return [("audit", False, f"a line waits to be sealed since {float(seconds):.0f} s; {mend}")]
+
+
 def _lag(name: str, seconds: float | None, what: str) -> Finding:
     if seconds is None or float(seconds) < LONGEST_LAG_SECONDS:
         return (name, True, "nothing waits for long")
     return (name, False, f"{what} since {float(seconds):.0f} s; is a worker running (`python -m workers`)?")
 
 
-CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow)
+CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow, _audit)

@@ -2,15 +2,18 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 from sqlmodel import Session, select
 
+from cli._actor import actor
 from cli._print import cell, json_option, rows
 from cli._scaffold import AlreadyThere, write
 from connectors import NAMES, connector_class
+from models.audit import record
 from models.database import transaction
 from models.integration import Integration, IntegrationSecrets
 
@@ -61,6 +64,7 @@ def add(
         if session.exec(select(Integration).where(Integration.slug == slug)).first():
             raise click.ClickException(f"there is an integration {slug!r} already; choose another slug")
         session.add(integration)
+        _record(session, integration, "added", None)
     missing = set(connector_class(connector).CREDENTIALS) - set(_pairs(credentials, "--credential"))
     click.echo(f"{slug} added; the gateway's webhooks go to …/webhooks/{slug}")
     if missing:
@@ -102,11 +106,18 @@ def rotate(slug: str, secrets: tuple[str, ...], keep_old_hours: float, credentia
     until = now + timedelta(hours=keep_old_hours)
     with transaction() as session:
         integration = one(session, slug)
+        before = _facts(integration)
         known = integration.secrets()
         if secrets:
             known = known.rotated(secrets, until)
         integration.keep(dataclasses.replace(known, credentials={**known.credentials, **replaced}))
         integration.updated_at = now
+        replacing = {
+            "webhook_secrets": len(secrets),
+            "old_until": until if secrets else None,
+            "credentials": [*replaced],
+        }
+        _record(session, integration, "rotated", before, **replacing)
     click.echo(f"{slug}: rotated" + (f"; old webhook secrets verify until {cell(until)}" if secrets else ""))
 
 
@@ -161,8 +172,24 @@ def _list_connectors(*, as_json: bool) -> None:
 def _switch(slug: str, *, is_active: bool) -> None:
     with transaction() as session:
         integration = one(session, slug)
+        before = _facts(integration)
         integration.is_active = is_active
         integration.updated_at = datetime.now(UTC)
+        _record(session, integration, "enabled" if is_active else "disabled", before)
+
+
+def _record(
+    session: Session, integration: Integration, done: str, before: Mapping[str, Any] | None, **more: Any
+) -> None:
+    """Add the audit line. Of secrets it says only that there are some, of credentials only their names."""
+    entity, after = f"integration:{integration.slug}", {**_facts(integration), **more}
+    now = integration.updated_at
+    record(session, actor=actor(), action=f"integration.{done}", entity=entity, before=before, after=after, now=now)
+
+
+def _facts(integration: Integration) -> dict[str, Any]:
+    columns = ("connector", "base_url", "options", "is_active", "payouts_enabled", "has_webhook_secret")
+    return {column: getattr(integration, column) for column in columns}
 
 
 def one(session: Session, slug: str) -> Integration:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli._actor import actor
 from cli._print import cell, document, json_option, rows
 from models.database import transaction
 from models.money import InvalidAmount, to_minor
@@ -51,7 +52,7 @@ def add(
             details=_details(details),
         )
         with transaction() as session:
-            created = create(session, new, datetime.now(UTC))
+            created = create(session, new, datetime.now(UTC), actor=actor())
     except InvalidAmount as error:
         raise click.BadParameter(str(error), param_hint="AMOUNT CURRENCY") from None
     except Refused as refusal:

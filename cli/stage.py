@@ -1,15 +1,18 @@
 """A whole installation on a stage: servers, every process, the sandbox gateways, a partner. For the demo and for chaos.
 
-What is true is asked of the sandbox and of the partner, never of ourselves: they share no code with the rest.
+What is true is asked of the sandbox and of the partner, never of ourselves: they share no code with the rest. The
+partner runs the receiver that we give to partners (examples/) behind a door that has bad days and keeps its own score.
 """
 
 import json
 import random
 import socket
+import sqlite3
 import sys
 import time
 from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection
@@ -103,6 +106,8 @@ class Verdict:
 
     stats: dict[str, Any] = field(default_factory=dict)
     score: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, str | None] = field(default_factory=dict)
+    """What the partner's receiver has made of each message that it keeps; None while it waits for its turn."""
     by_status: dict[str, int] = field(default_factory=dict)
     events: int = 0
     inbox: dict[str, int] = field(default_factory=dict)
@@ -124,6 +129,7 @@ class Verdict:
             and not self.inbox.get("new")
             and not self.deliveries.get("open")
             and self.score.get("events") == self.events
+            and None not in self.kept.values()
         )
 
 
@@ -135,8 +141,8 @@ class Stage:
         self.folder = folder
         self.seed = seed
         self._reconcilers = reconcilers
-        ports = processes.free_ports(4)
-        self.ports = dict(zip(("receiver", "operators", "sandbox", "partner"), ports, strict=True))
+        names = ("receiver", "partners", "operators", "sandbox", "partner", "kit")
+        self.ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
         self._others: list[Any] = []
         self._dice = random.Random(seed)  # noqa: S311 (a repeatable story, no secret)
         self._created = 0
@@ -146,12 +152,7 @@ class Stage:
         self.house = House(self.folder, durable=True, ignore_given=True)
         self.house.__enter__()
         try:
-            environment = {
-                **SHORTENED,
-                "RATCHET_RECEIVER_PORT": str(self.ports["receiver"]),
-                "RATCHET_OPERATORS_PORT": str(self.ports["operators"]),
-            }
-            settings.adopt(environment)
+            settings.adopt({**SHORTENED, **self._port_environment()})
             self._open()
         except BaseException:
             self.__exit__(None, None, None)
@@ -177,16 +178,7 @@ class Stage:
 
         schema.migrate()
         self._start("sandbox", "--port", str(self.ports["sandbox"]), "--seed", str(self.seed))
-        secret = self._introduce()
-        self._start(
-            "sandbox.partner",
-            "--port",
-            str(self.ports["partner"]),
-            "--secret",
-            secret,
-            "--refuse",
-            str(PARTNER_REFUSES),
-        )
+        self._open_partner(self._introduce())
         self.crew = Crew({**self.house.environment, **SHORTENED, **self._port_environment()}, self.folder / "logs")
         self.crew.start()
         for number in range(1, self._reconcilers):
@@ -194,15 +186,25 @@ class Stage:
         wait_ready(self.crew)
         self.call("PUT", self.ports["sandbox"], "/_sandbox/behaviour", MISBEHAVIOUR)
 
-    def _port_environment(self) -> dict[str, str]:
-        return {
-            "RATCHET_RECEIVER_PORT": str(self.ports["receiver"]),
-            "RATCHET_OPERATORS_PORT": str(self.ports["operators"]),
-        }
+    def _open_partner(self, secret: str) -> None:
+        memory = ("--memory", str(self._memory))
+        self._start("examples.receiver", "--port", str(self.ports["kit"]), *memory, WEBHOOK_SECRET=secret)
+        forward = ("--forward", f"http://127.0.0.1:{self.ports['kit']}/hooks")
+        day = ("--refuse", str(PARTNER_REFUSES), *forward)
+        self._start("sandbox.partner", "--port", str(self.ports["partner"]), "--secret", secret, *day)
 
-    def _start(self, module: str, *arguments: str) -> None:
+    @property
+    def _memory(self) -> Path:
+        return self.folder / "receiver.db"
+
+    def _port_environment(self) -> dict[str, str]:
+        doors = ("receiver", "partners", "operators")
+        return {f"RATCHET_{door.upper()}_PORT": str(self.ports[door]) for door in doors}
+
+    def _start(self, module: str, *arguments: str, **environment: str) -> None:
         log = self.folder / "logs" / f"{module}.log"
-        process = processes.start([sys.executable, "-m", module, *arguments], log)
+        command = [sys.executable, "-m", module, *arguments]
+        process = processes.start(command, log, env={**settings.inherited(), **environment})
         self._others.append(process)
         port = int(arguments[1])
         processes.wait_until(lambda: _listens(port), process, log)
@@ -210,11 +212,9 @@ class Stage:
     def _introduce(self) -> str:
         """Configure integrations here and accounts there; return the partner's secret."""
         from models.database import transaction
-        from models.endpoint import Endpoint
+        from models.endpoint import Endpoint, EndpointSecrets, new_secret
         from models.integration import Integration, IntegrationSecrets
         from models.organisation import Organisation
-        from models.sealed import seal
-        from workers.signing import new_secret
 
         now = datetime.now(UTC)
         secret = new_secret()
@@ -225,7 +225,11 @@ class Stage:
             url = f"http://127.0.0.1:{self.ports['partner']}/hooks"
             session.add(
                 Endpoint(
-                    organisation_id=organisation.id, url=url, sealed=seal([secret]), created_at=now, updated_at=now
+                    organisation_id=organisation.id,
+                    url=url,
+                    sealed=EndpointSecrets.of(secret).sealed(),
+                    created_at=now,
+                    updated_at=now,
                 )
             )
             for connector, credentials in CREDENTIALS.items():
@@ -292,6 +296,9 @@ class Stage:
             stats=self.call("GET", self.ports["sandbox"], "/_sandbox/stats"),
             score=self.call("GET", self.ports["partner"], "/_partner/score"),
         )
+        with closing(sqlite3.connect(f"file:{self._memory}?mode=ro", uri=True)) as memory:
+            verdict.kept = dict(memory.execute("SELECT id, outcome FROM message").fetchall())
+            held = dict(memory.execute("SELECT id, status FROM payout").fetchall())
         truth = self.call("GET", self.ports["sandbox"], "/_sandbox/truth")["payouts"]
         with transaction() as session:
             run = session.connection().execute
@@ -311,6 +318,8 @@ class Stage:
         for row in ours.values():
             verdict.by_status[row.status] = verdict.by_status.get(row.status, 0) + 1
         self._compare(verdict, truth, ours)
+        told = (verdict.score["status"], held)
+        verdict.partner_disagreements = sum(any(t.get(row.id) != row.status for t in told) for row in ours.values())
         return verdict
 
     def _compare(self, verdict: Verdict, truth: list[dict[str, Any]], ours: Mapping[tuple[str, str], Any]) -> None:
@@ -334,8 +343,6 @@ class Stage:
                 verdict.never_arrived += 1
             else:
                 verdict.disagreements.append(f"{gateway} {order_key}: unknown to its gateway, ours {row.status}")
-        told = verdict.score["status"]
-        verdict.partner_disagreements = sum(told.get(row.id) != row.status for row in ours.values())
 
     def wait_settled(self, seconds: float, *, on_progress: Any = None) -> Verdict:
         """Wait until nothing more is expected to happen, or the time is up; return the last verdict."""

@@ -89,4 +89,5 @@ def database(_migrated: None) -> Iterator[None]:
     yield
     tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
     with transaction() as session:
+        session.connection().execute(text("SET LOCAL session_replication_role = replica"))  # the audit is append-only
         session.connection().execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))

@@ -131,6 +131,9 @@ def broken_promises(stage: Stage, verdict: Verdict) -> list[str]:
         "in order per payout": verdict.score["out_of_order"] == 0,
         "every signature was valid": verdict.score["bad_signatures"] == 0,
         "the partner ends with our statuses": verdict.partner_disagreements == 0,
+        "its receiver took each event once": set(verdict.kept.values()) <= {"taken"}
+            and len(verdict.kept) == verdict.events,
+        "and made no mistake": verdict.score["disagreed"] == 0,
     }  # fmt: skip
     broken = [claim for claim, holds in claims.items() if not holds]
     return broken and [*broken, *verdict.disagreements[:10]]

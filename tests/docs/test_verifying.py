@@ -1,0 +1,112 @@
+"""Every example of docs/verifying-our-webhooks.md, run in its own language: what we sign passes, nothing else does."""
+
+import json
+import time
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from models.endpoint import new_secret
+from payouts.signing import signature
+from tests.docs import verifiers
+from tests.docs.verifiers import Case, Judge
+from tests.workers.partners import a_partner
+
+pytestmark = pytest.mark.timeout(300)
+
+SECRET: Final = new_secret()
+OLD_SECRET: Final = new_secret()
+BODY: Final = '{"type": "payout.delivered", "data": {"reference": "Zürich – 1"}}'.encode()
+
+
+def a_case(
+    secrets: Sequence[str] = (SECRET,), *, age: int = 0, body: bytes = BODY, secret: str = SECRET, **headers: str | None
+) -> Case:
+    """Return a request as we send it, with what the test changes about it."""
+    now = int(time.time()) - age
+    signed = {
+        "webhook-id": "evt_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": signature(secrets, "evt_1", now, BODY),
+    }
+    changed = {f"webhook-{name}": value for name, value in headers.items()}
+    return Case(secret, {name: value for name, value in {**signed, **changed}.items() if value is not None}, body)
+
+
+def accepted() -> dict[str, Case]:
+    ours = a_case().headers["webhook-signature"]
+    return {
+        "as it is sent": a_case(),
+        "at the edge of the tolerance": a_case(age=280),
+        "while the secret is rotated, with the new one": a_case((SECRET, OLD_SECRET)),
+        "while the secret is rotated, with the old one": a_case((OLD_SECRET, SECRET)),
+        "beside a version that it does not know": a_case(signature=f"v1a,{b64encode(bytes(64)).decode()} {ours}"),
+    }
+
+
+def refused() -> dict[str, Case]:
+    ours = a_case().headers["webhook-signature"]
+    flipped = f"v1,{'B' if ours[3] == 'A' else 'A'}{ours[4:]}"
+    return {
+        "another body": a_case(body=BODY + b" "),
+        "another id": a_case(id="evt_2"),
+        "another signature": a_case(signature=flipped),
+        "another secret": a_case(secret=new_secret()),
+        "too old": a_case(age=320),
+        "too far ahead": a_case(age=-320),
+        "another timestamp than was signed": a_case(timestamp=str(int(time.time()) - 5)),
+        "the right signature under another version": a_case(signature=ours.replace("v1,", "v2,")),
+        "a part of the signature": a_case(signature=ours[:20]),
+        "no signature": a_case(signature=None),
+        "an empty signature": a_case(signature=""),
+        "an empty v1": a_case(signature="v1,"),
+        "a version alone": a_case(signature="v1"),
+        "a signature that is no base64": a_case(signature="v1,%%%"),
+        "no id": a_case(id=None),
+        "no timestamp": a_case(timestamp=None),
+        "a timestamp that is no number": a_case(timestamp="yesterday"),
+        "a timestamp beyond all numbers": a_case(timestamp="9" * 30),
+    }
+
+
+@pytest.fixture(
+    scope="module",
+    params=[verifiers.python, verifiers.node, verifiers.go, verifiers.php, verifiers.openssl],
+    ids=lambda prepare: prepare.__name__,
+)
+def judge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    """Return one example, ready to run."""
+    ready: Judge = request.param(tmp_path_factory.mktemp("verifier"))
+    return ready
+
+
+def test_what_we_send_is_accepted(judge: Judge) -> None:
+    cases = accepted()
+
+    assert dict(zip(cases, judge(list(cases.values())), strict=True)) == dict.fromkeys(cases, True)
+
+
+def test_nothing_else_is(judge: Judge) -> None:
+    cases = refused()
+
+    assert dict(zip(cases, judge(list(cases.values())), strict=True)) == dict.fromkeys(cases, False)
+
+
+def test_the_webhook_sent_with_curl_is_a_valid_one(tmp_path: Path) -> None:
+    script = verifiers.examples("Send yourself one", "bash")
+    with a_partner() as partner:
+        script = script.replace("https://partner.example/hooks", partner.url)
+        ended = verifiers.run(["bash", "-c", script], tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    (got,) = partner.got
+    case = Case(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        {name: value for name, value in got.headers.items() if name.startswith("webhook-")},
+        got.body,
+    )
+    assert verifiers.python(tmp_path)([case]) == [True]
+    assert json.loads(got.body)["type"] == "ping"
