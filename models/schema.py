@@ -13,6 +13,7 @@ import models.audit
 import models.endpoint
 import models.inbox
 import models.integration
+import models.internal_request
 import models.organisation
 import models.outbox
 import models.payout  # noqa: F401 (each import registers its tables)

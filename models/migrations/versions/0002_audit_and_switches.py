@@ -12,9 +12,19 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the audit trail, its chain and the kill switches."""
+    """Create the audit trail, its chain, what the internal caller asked, and the kill switches."""
     _create_audit()
     _let_lines_only_be_added("audit", "audit_link")
+    op.create_table(
+        "internal_request",
+        sa.Column("tx_id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("payout_id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("asked", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("created_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("tx_id", "attempt", name=op.f("pk_internal_request")),
+    )
 
 
 def _create_audit() -> None:
