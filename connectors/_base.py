@@ -98,6 +98,8 @@ class PayoutUpdate:
     failure_code: str | None = None
     failure_message: str | None = None
     estimated_delivery_at: datetime | None = None
+    awaits_start: bool = False
+    """The gateway has it and moves nothing until it is told to start: no proof that our whole submission arrived."""
 
 
 # --- what we ask of a gateway
@@ -114,6 +116,14 @@ class Order:
     description: str = ""
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What this gateway needs beyond the amount: beneficiary, balance, mode. May be personal; never logged."""
+    reference: str | None = None
+    """The gateway's id, where an earlier submission created the payout there and nothing of it has moved since."""
+    memento: "Memento" = field(default_factory=dict, repr=False)
+    """What `prepare` returned; on record before `submit` is called."""
+
+
+Memento = Mapping[str, str]
+"""What a connector must still know after a crash to find out what became of a submission. Kept sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +221,8 @@ class Connector(ABC):
     """The gateway's words in ours."""
     SUPPORTS_PAYOUTS: ClassVar[bool] = True
     SUPPORTS_CANCEL: ClassVar[bool] = False
+    PREPARES: ClassVar[bool] = False
+    """Whether `prepare` comes before `submit`: for a gateway whose payouts cannot be found by our key alone."""
     REQUIRES_WEBHOOK_SECRET: ClassVar[bool] = True
     CURRENCIES: ClassVar[frozenset[str] | None] = None
     """None: whatever the gateway accepts."""
@@ -257,6 +269,15 @@ class Connector(ABC):
         Needs no network. Raises `UnreadableEvent`.
         """
 
+    async def prepare(self, order: Order, http: Http) -> Memento | Rejected:
+        """Do what has to come before the call that pays, and moves nothing. Raises `GatewayUnavailable`.
+
+        What it returns is committed together with `sending`, so that it outlives any crash of the call that pays.
+        Called only where `PREPARES`; a crash in here leaves the payout unsent, and it is called anew.
+        """
+        del order, http
+        return {}
+
     async def submit(self, order: Order, http: Http) -> Submission:
         """Hand the payout over. Raises `OutcomeUnknown`, or `GatewayUnavailable` when it certainly never arrived.
 
@@ -268,6 +289,14 @@ class Connector(ABC):
     @abstractmethod
     async def fetch(self, reference: str | None, order_key: str, http: Http) -> PayoutUpdate | NotFound:
         """Ask about one payout, by the gateway's reference or else by our key. Raises `GatewayUnavailable`."""
+
+    async def recover(self, order_key: str, memento: Memento, now: datetime, http: Http) -> PayoutUpdate | NotFound:
+        """Find out, by what was prepared, about a payout whose reference never reached us. Raises as `fetch` does.
+
+        It must not be able to pay. Called only where `PREPARES`.
+        """
+        del memento, now
+        return await self.fetch(None, order_key, http)
 
     async def list_since(self, since: datetime, http: Http) -> AsyncIterator[PayoutUpdate]:
         """Walk the gateway's payouts changed or created since then, newest first, all pages.

@@ -163,6 +163,7 @@ class FedaPay(Connector):
             currency=currency,
             failure_code=payout.identifier("last_error_code") if failed else None,
             failure_message=payout.prose("last_error_message") if failed else None,
+            awaits_start=status is PayoutStatus.PENDING,
         )
 
     def _currency(self, payout: Fields) -> str:
@@ -172,7 +173,9 @@ class FedaPay(Connector):
     # --- calls
 
     async def submit(self, order: Order, http: Http) -> Submission:
-        """POST /payouts, then PUT /payouts/start. A start gone wrong is an unknown outcome that names the reference."""
+        """POST /payouts, which moves nothing, then PUT /payouts/start. One that is there already is only started."""
+        if order.reference is not None:
+            return await self._start(order.reference, order, http)
         amount = Decimal(to_text(order.amount_minor, order.currency))
         if amount != int(amount):
             return Rejected(code="amount_not_whole", message=f"FedaPay pays whole {order.currency} only")
@@ -191,16 +194,20 @@ class FedaPay(Connector):
         return await self._start(reference, order, http)
 
     async def _start(self, reference: str, order: Order, http: Http) -> Submission:
+        """PUT /payouts/start. Gone wrong, it is an unknown outcome that names the reference."""
         item: dict[str, Any] = {"id": int(reference) if reference.isdecimal() else reference}
         item |= {name: order.details[name] for name in ("scheduled_at", "phone_number") if name in order.details}
         try:
             reply = await self._move(http, "PUT", "/payouts/start", {"payouts": [item]})
-            if not is_accepted(reply):
-                return _rejected(reply)
-            return Accepted(update=moved(reply, lambda body: self._update(_the_one(body, reference))))
+            if is_accepted(reply):
+                return Accepted(update=moved(reply, lambda body: self._update(_the_one(body, reference))))
         except (OutcomeUnknown, GatewayUnavailable) as error:
             # Even a start that never left: the payout exists, and a second submission would create another.
             raise OutcomeUnknown(f"created, start: {error}", reference=reference) from error
+        no = _rejected(reply)
+        if order.reference is not None:  # an earlier start, of which we never heard, may be why it refuses
+            raise OutcomeUnknown(f"start refused: {no.code}", reference=reference)
+        return no
 
     async def fetch(self, reference: str | None, order_key: str, http: Http) -> PayoutUpdate | NotFound:
         """GET /payouts/{id}, or GET /payouts/search for our key, which must match whole."""

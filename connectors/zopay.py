@@ -8,9 +8,10 @@ our order key, so that even a second submission could not open a second payout u
 inside one submission, word for word: the same call by ZoPay's rule for its keys, and the same single-use quote besides.
 After a lost answer only a yes is believed.
 
-ZoPay has no list, and nothing in a payout is ours. An outcome that stays unknown cannot be asked about without a
-reference: repeating the call would be the only way, and when the first one never arrived, that would pay. So `fetch`
-without a reference answers "unavailable" and never "not found", and the payout goes to a person.
+ZoPay has no list, and nothing in a payout is ours. What can be asked after a crash is the paying call itself, word for
+word: so its quote is on record before it leaves (`prepare`), and it is repeated under the same key only when the quote
+has run out and can pay no more (`recover`). Then the first answer comes back, or `quote_already_used`, which says that
+the payout is accepted. That it was not is believed of nobody unless the integration says so (`expired_is_unpaid`).
 """
 
 import re
@@ -32,6 +33,7 @@ from connectors._base import (
     Http,
     HttpReply,
     InvalidSignature,
+    Memento,
     NotFound,
     Order,
     OutcomeUnknown,
@@ -86,6 +88,9 @@ NEEDED_DETAILS: Final = ("external_ref", "destination")
 REPLAYS: Final = 2
 """How often the paying call is repeated after a lost answer. With 20 s for each, a quote's 60 s are used up."""
 
+CLOCKS_APART: Final = timedelta(minutes=1)
+"""How far ZoPay's clock may be behind ours while we judge that a quote has run out."""
+
 
 class ZoPay(Connector):
     """One ZoPay partner. A `sk_live_` or `sk_test_` key chooses the mode, on the same host."""
@@ -99,11 +104,15 @@ class ZoPay(Connector):
             "tolerance_seconds": 300,  # ASSUMED, as the whole of the webhooks
             "quoted_as": "user_sends",  # ASSUMED: which figure of a quote is the amount we ask for; or recipient_gets
             "failure_field": "failure_reason",  # ASSUMED
+            # Whether `quote_expired` or `quote_not_found`, in answer to the repeated call, says that the first one was
+            # never carried out. Not documented: a paid quote might be called expired too, once the key is forgotten.
+            "expired_is_unpaid": False,
         }
     )
     STATUSES = STATUSES
+    PREPARES = True
     CURRENCIES = frozenset(ASSET_EXPONENTS)
-    VISIBILITY_WINDOW = timedelta(hours=24)  # never ends anything here: without a reference nothing is "not found"
+    VISIBILITY_WINDOW = timedelta(hours=1)  # ends nothing unless `expired_is_unpaid`
     SILENCE: ClassVar[Mapping[PayoutStatus, timedelta]] = MappingProxyType(
         {
             PayoutStatus.PENDING: timedelta(minutes=15),  # a minute or two is usual
@@ -160,25 +169,11 @@ class ZoPay(Connector):
 
     # --- calls
 
-    async def submit(self, order: Order, http: Http) -> Submission:
-        """POST /payouts/quote, which moves nothing, then POST /payouts."""
+    async def prepare(self, order: Order, http: Http) -> Memento | Rejected:
+        """POST /payouts/quote, which moves nothing. Its key is new each time: an old quote would have run out."""
         for name in NEEDED_DETAILS:
             if not order.details.get(name):
                 return Rejected(code="missing_detail", message=f"details.{name} is missing")
-        quote_id = await self._quote(order, http)
-        return quote_id if isinstance(quote_id, Rejected) else await self._pay(order, quote_id, http)
-
-    async def fetch(self, reference: str | None, order_key: str, http: Http) -> PayoutUpdate | NotFound:
-        """GET /payouts/{id}. Our key alone finds nothing there, and that is never taken for absence."""
-        del order_key
-        headers = self._headers()
-        if reference is None:
-            raise GatewayUnavailable("ZoPay cannot be asked by our key")
-        url = f"{self.base_url}/payouts/{quote(reference, safe='')}"
-        return await fetch_one(http, url, headers, lambda body: self._update(Fields.of(document(body))))
-
-    async def _quote(self, order: Order, http: Http) -> str | Rejected:
-        """Return a quote's id, or why there is none. Its key is new each time: an old quote would have run out."""
         wish = {name: order.details[name] for name in (*NEEDED_DETAILS, "network_hint") if name in order.details}
         wish |= {"asset": order.currency, "amount": to_text(order.amount_minor, order.currency)}
         headers = self._headers(str(uuid4()))
@@ -188,28 +183,12 @@ class ZoPay(Connector):
         with unreadable_means(GatewayUnavailable):
             return self._vetted(Fields.of(document(reply.body)), order)
 
-    def _vetted(self, offer: Fields, order: Order) -> str | Rejected:
-        """Return the id of a quote that may be executed. ZoPay says in a 200 that there is not enough money."""
-        if offer.values.get("insufficient_funds") is not None:
-            return Rejected(code="insufficient_funds", message="the balance at ZoPay does not cover the payout")
-        quote_id = offer.text("quote_id")
-        quoted = offer.amount(self.option("quoted_as"), order.currency)
-        if quoted is None:
-            raise UnreadableEvent("the quote names no amount")
-        if quoted != order.amount_minor:
-            return Rejected(code="quote_differs", message="ZoPay quotes another amount than the one asked for")
-        return quote_id
-
-    async def _pay(self, order: Order, quote_id: str, http: Http) -> Submission:
+    async def submit(self, order: Order, http: Http) -> Submission:
         """POST /payouts, and the same again after a lost answer: it is the same call to ZoPay, by its key."""
-        headers = self._headers(str(uuid5(NAMESPACE_URL, f"https://docs.zopay.cash/payouts#{order.order_key}")))
-        body = orjson.dumps({"quote_id": quote_id})
         lost: OutcomeUnknown | None = None
         for _ in range(1 + REPLAYS):
             try:
-                reply = await move(
-                    http, "POST", f"{self.base_url}/payouts", headers=headers, body=body, refusals=_REFUSALS
-                )
+                reply = await self._pay(order.order_key, order.memento, http)
             except OutcomeUnknown as error:
                 lost = error
             except GatewayUnavailable:
@@ -218,6 +197,55 @@ class ZoPay(Connector):
             else:
                 return self._concluded(reply, order, lost)
         raise lost or OutcomeUnknown("nobody answered")
+
+    async def fetch(self, reference: str | None, order_key: str, http: Http) -> PayoutUpdate | NotFound:
+        """GET /payouts/{id}. Our key alone finds nothing there, and that is never taken for absence: see `recover`."""
+        del order_key
+        headers = self._headers()
+        if reference is None:
+            raise GatewayUnavailable("ZoPay cannot be asked by our key")
+        url = f"{self.base_url}/payouts/{quote(reference, safe='')}"
+        return await fetch_one(http, url, headers, lambda body: self._update(Fields.of(document(body))))
+
+    async def recover(self, order_key: str, memento: Memento, now: datetime, http: Http) -> PayoutUpdate | NotFound:
+        """POST /payouts as `submit` did. Only after the quote has run out: the question must not be what pays."""
+        if now - datetime.fromisoformat(memento["expires_at"]) < CLOCKS_APART:
+            raise GatewayUnavailable("the quote may still pay: too early to ask")
+        try:
+            reply = await self._pay(order_key, memento, http)
+        except OutcomeUnknown as unknown:
+            raise GatewayUnavailable(str(unknown)) from unknown
+        if is_accepted(reply):
+            with unreadable_means(GatewayUnavailable):
+                return self._update(Fields.of(document(reply.body)))
+        code = _rejected(reply).code
+        if code == "quote_already_used":
+            return PayoutUpdate(reference=None, status=PayoutStatus.PENDING, said=code)
+        if code in _EXPIRED and self.option("expired_is_unpaid") is True:
+            return NotFound()
+        raise GatewayUnavailable(f"refused: {code}")
+
+    def _vetted(self, offer: Fields, order: Order) -> Memento | Rejected:
+        """Return a quote that may be executed. ZoPay says in a 200 that there is not enough money."""
+        if offer.values.get("insufficient_funds") is not None:
+            return Rejected(code="insufficient_funds", message="the balance at ZoPay does not cover the payout")
+        quote_id, expires_at = offer.text("quote_id"), offer.moment("expires_at")
+        if expires_at is None:
+            raise UnreadableEvent("the quote names no end")
+        quoted = offer.amount(self.option("quoted_as"), order.currency)
+        if quoted is None:
+            raise UnreadableEvent("the quote names no amount")
+        if quoted != order.amount_minor:
+            return Rejected(code="quote_differs", message="ZoPay quotes another amount than the one asked for")
+        return {"quote_id": quote_id, "expires_at": expires_at.isoformat()}
+
+    async def _pay(self, order_key: str, memento: Memento, http: Http) -> HttpReply:
+        """POST /payouts, the same request every time. Raises as `move` does, and when no quote was prepared."""
+        if "quote_id" not in memento:
+            raise GatewayUnavailable("no quote was prepared")
+        headers = self._headers(str(uuid5(NAMESPACE_URL, f"https://docs.zopay.cash/payouts#{order_key}")))
+        body = orjson.dumps({"quote_id": memento["quote_id"]})
+        return await move(http, "POST", f"{self.base_url}/payouts", headers=headers, body=body, refusals=_REFUSALS)
 
     def _concluded(self, reply: HttpReply, order: Order, lost: OutcomeUnknown | None) -> Submission:
         """Return what an answer to the paying call means; `lost` is an earlier one that did not reach us."""
@@ -256,6 +284,7 @@ class ZoPay(Connector):
 
 
 _REFUSALS: Final = REFUSALS | {HTTPStatus.CONFLICT}
+_EXPIRED: Final = frozenset({"quote_expired", "quote_not_found"})
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REFERENCE: Final = re.compile(r"pay_[A-Za-z0-9_-]{1,100}")
 

@@ -72,6 +72,8 @@ class Payout(SQLModel, table=True, metadata=metadata):
     description: str = ""
     details: bytes | None = Field(default=None, repr=False)
     """Sealed: what the gateway needs beyond the amount."""
+    memento: bytes | None = Field(default=None, repr=False)
+    """Sealed: what its submission must still know after a crash, written together with `sending`."""
     test_mode: bool = False
 
     status: str = Field(default=PayoutStatus.PENDING, sa_column_kwargs={"server_default": "pending"})

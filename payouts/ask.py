@@ -35,6 +35,8 @@ class Question:
     is_unconfirmed: bool
     """We do not know whether the gateway ever had it."""
     submitted_at: datetime | None
+    memento: bytes | None = field(default=None, repr=False)
+    """Sealed: what was prepared for its submission."""
 
     def was_never_received(self, now: datetime) -> bool:
         """Tell whether absence at the gateway has become a statement: the visibility window is over."""
@@ -74,6 +76,7 @@ def questions(session: Session, ids: Sequence[str]) -> list[Question]:
             payout.order_key,
             payout.submission in _UNCONFIRMED,
             payout.submitted_at,
+            payout.memento,
         )
         for payout in payouts
     ]
@@ -87,6 +90,7 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     told = [(question, answer) for question, answer in answers if isinstance(answer, PayoutUpdate)]
     evidence = [Evidence(q.integration.id, _named(q, update), Source.POLL) for q, update in told]
     observed = observe(session, evidence, now)
+    _send_again(session, told)
     silent = {q.payout_id: (q, answer) for q, answer in answers if not isinstance(answer, PayoutUpdate)}
     standings = lock(session, list(silent))
     for standing in standings:
@@ -102,6 +106,18 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     write(session, standings)
     _slow_down(session, answers, now)
     return observed
+
+
+def _send_again(session: Session, told: Sequence[tuple[Question, PayoutUpdate]]) -> None:
+    """Make unsent again what the gateway has and has not been told to start: it says itself that nothing has moved.
+
+    Its reference is on record by now, so that what is sent again, when it is next due, is the start of the same payout.
+    """
+    idle = [question.payout_id for question, update in told if update.awaits_start and update.reference]
+    standings = [standing for standing in lock(session, idle) if standing.submission in _UNCONFIRMED]
+    for standing in standings:
+        standing.submission = SubmissionState.UNSENT
+    write(session, standings)
 
 
 def _about(question: Question, answer: Answer) -> Answer:

@@ -161,8 +161,12 @@ class _Batch:
             self.observed.released = release_unmatched(session, self._learnt)
 
     def _confirm(self, standing: Standing, item: Evidence) -> None:
-        """Any word of the gateway about a payout proves that it was received. A hint is nobody's word yet."""
+        """Any word of the gateway about a payout proves that it was received. A hint is nobody's word yet.
+
+        Nor is what it has received and awaits the start of: unless it answers that start, our words may be lost.
+        """
         is_word = item.source is not Source.OPERATOR and item.update.status is not None
+        is_word = is_word and (item.source is Source.SUBMISSION or not item.update.awaits_start)
         if is_word and standing.submission in (*_NOT_YET_CONFIRMED, "not_received"):
             standing.submission = SubmissionState.ACCEPTED
         standing.last_evidence_at = self.now

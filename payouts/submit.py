@@ -1,6 +1,8 @@
 """Hand a payout over to its gateway, once. A lost answer is an unknown outcome: it is asked about, not retried.
 
-`begin` commits `sending` before the request leaves; a crash afterwards leaves `sending`, which counts as unknown.
+`begin` commits `sending` before the request leaves; a crash afterwards leaves `sending`, which counts as unknown. Where
+the gateway wants something prepared first, what was prepared is committed with it: after a crash it is the only thread
+that leads to the payout.
 """
 
 from dataclasses import dataclass, field, replace
@@ -8,10 +10,10 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from connectors._base import Accepted, Order, OutcomeUnknown, PayoutUpdate, Rejected, Submission
+from connectors._base import Accepted, Memento, Order, OutcomeUnknown, PayoutUpdate, Rejected, Submission
 from models.lifecycle import PayoutStatus
 from models.payout import Payout, Source, SubmissionState
-from models.sealed import unseal
+from models.sealed import seal, unseal
 from payouts.integrations import Connected, connected
 from payouts.observe import Evidence, Observed, observe, release_unmatched
 from payouts.polling import next_poll_at
@@ -20,35 +22,52 @@ from payouts.standing import lock, write
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """A payout that this process, and no other, is about to submit."""
+    """A payout to submit."""
 
     payout_id: str
     integration: Connected = field(repr=False)
     order: Order = field(repr=False)
+    begun_at: datetime | None
+    """Since when it is `sending`, by this process alone. None: it is unsent still, and wants to be prepared first."""
 
 
-def begin(session: Session, payout_id: str, now: datetime) -> HandOver | None:
-    """Mark an unsent payout as `sending`. None when somebody else has it, or it is not to be sent."""
+def begin(session: Session, payout_id: str, now: datetime, prepared: Memento | None = None) -> HandOver | None:
+    """Mark an unsent payout as `sending`, with what was `prepared` for it. None when it is not ours to send.
+
+    Where the gateway wants it prepared and it was not, nothing is marked: prepare it and begin again.
+    """
     payout = session.exec(select(Payout).where(Payout.id == payout_id).with_for_update(skip_locked=True)).one_or_none()
     if payout is None or payout.submission != SubmissionState.UNSENT or payout.status != PayoutStatus.PENDING:
         return None
     integration = connected(session, [payout.integration_id])[payout.integration_id]
     if not (integration.is_active and integration.payouts_enabled):
         return None  # switched off since it was created: it stays unsent, and due
+    order = _order(payout, prepared)
+    if prepared is None and integration.connector.PREPARES:
+        return HandOver(payout.id, integration, order, None)
     payout.submission, payout.submitted_at = SubmissionState.SENDING, now
     payout.next_poll_at = next_poll_at(PayoutStatus.PENDING, 0, now)
-    order = Order(
+    payout.memento = seal(dict(prepared)) if prepared else None
+    session.flush()  # a conclusion may follow in this transaction, and reads the row
+    return HandOver(payout.id, integration, order, now)
+
+
+def _order(payout: Payout, prepared: Memento | None) -> Order:
+    return Order(
         order_key=payout.order_key,
         amount_minor=payout.amount_minor,
         currency=payout.currency,
         description=payout.description,
         details=unseal(payout.details) if payout.details else {},
+        reference=payout.gateway_reference,
+        memento=prepared or {},
     )
-    return HandOver(payout.id, integration, order)
 
 
 def conclude(session: Session, hand_over: HandOver, reply: Submission, now: datetime) -> Observed:
     """Take the gateway's answer as evidence: accepted with what it says, or positively rejected, which is `failed`."""
+    if isinstance(reply, Rejected) and not _is_still_ours(_locked(session, hand_over), hand_over):
+        return Observed()  # it was sent again meanwhile, and the refusal of the first call is no word about the second
     if isinstance(reply, Accepted):
         update = replace(reply.update, order_key=hand_over.order.order_key)
     else:
@@ -73,13 +92,22 @@ def conclude_unknown(session: Session, hand_over: HandOver, outcome: OutcomeUnkn
 
 def conclude_unsent(session: Session, hand_over: HandOver, reason: str, now: datetime) -> None:
     """It certainly never arrived: it is unsent again, and due again later."""
-    payout = session.exec(select(Payout).where(Payout.id == hand_over.payout_id).with_for_update()).one()
-    if payout.submission == SubmissionState.SENDING:
+    payout = _locked(session, hand_over)
+    if payout.submission == SubmissionState.SENDING and _is_still_ours(payout, hand_over):
         payout.submission = SubmissionState.UNSENT
         payout.poll_failures += 1
         payout.poll_failure = reason
         payout.poll_step += 1
         payout.next_poll_at = next_poll_at(PayoutStatus(payout.status), payout.poll_step, now)
+
+
+def _locked(session: Session, hand_over: HandOver) -> Payout:
+    return session.exec(select(Payout).where(Payout.id == hand_over.payout_id).with_for_update()).one()
+
+
+def _is_still_ours(payout: Payout, hand_over: HandOver) -> bool:
+    """Tell whether nobody has begun it anew, or may: asking can find that a payout is to be sent again."""
+    return payout.submission != SubmissionState.UNSENT and payout.submitted_at == hand_over.begun_at
 
 
 def _mark(session: Session, payout_id: str, state: SubmissionState) -> None:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import dramatiq
 import structlog
 
-from connectors._base import GatewayUnavailable, NotFound
+from connectors._base import GatewayUnavailable, NotFound, PayoutUpdate
 from models.database import transaction
+from models.sealed import unseal
 from payouts.ask import Answer, Question, learn, questions
 from payouts.observe import Observed
 from telemetry import metrics
@@ -40,14 +41,20 @@ async def _ask(asked: Sequence[Question]) -> None:
 
 
 async def _answer(question: Question) -> Answer:
-    connector = question.integration.connector
     try:
-        return await connector.fetch(question.reference, question.order_key, outside().http)
+        return await _call(question)
     except GatewayUnavailable as unavailable:
         return unavailable
     except Exception as error:  # noqa: BLE001 (one payout must not take the others of its batch along)
         _log.exception("poll.failed", payout=question.payout_id, integration=question.integration.slug)
         return GatewayUnavailable(type(error).__name__)
+
+
+async def _call(question: Question) -> PayoutUpdate | NotFound:
+    connector, http = question.integration.connector, outside().http
+    if question.reference is None and question.memento:
+        return await connector.recover(question.order_key, unseal(question.memento), datetime.now(UTC), http)
+    return await connector.fetch(question.reference, question.order_key, http)
 
 
 def _learn(answers: Sequence[tuple[Question, Answer]]) -> Observed:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dramatiq
 import structlog
 
-from connectors._base import GatewayUnavailable, OutcomeUnknown, Submission
+from connectors._base import GatewayUnavailable, Memento, OutcomeUnknown, Rejected, Submission
 from models.database import transaction
 from payouts.observe import Observed
 from payouts.submit import HandOver, begin, conclude, conclude_unknown, conclude_unsent
@@ -19,16 +19,54 @@ _log = structlog.get_logger(__name__)
 
 @dramatiq.actor(broker=broker, queue_name="submit")
 def submit(payout_id: str) -> None:
-    """Submit one payout. `sending` is committed here, before the request leaves."""
+    """Submit one payout. `sending` is committed before the request that pays leaves."""
     with transaction() as session:
         hand_over = begin(session, payout_id, datetime.now(UTC))
     if hand_over:
-        outside().start(hand_over.integration.id, _submit(hand_over))
+        call = _submit(hand_over) if hand_over.begun_at else _prepare(hand_over)
+        outside().start(hand_over.integration.id, call)
 
 
 def send_submit(payout_id: str) -> None:
     """Queue one unsent payout. Raises one of `QueueAway` while Redis is away."""
     submit.send(payout_id)
+
+
+async def _prepare(hand_over: HandOver) -> None:
+    """Do what moves nothing, commit it together with `sending`, and go on. A crash in between leaves it unsent."""
+    try:
+        prepared = await hand_over.integration.connector.prepare(hand_over.order, outside().http)
+    except GatewayUnavailable as unavailable:
+        await asyncio.to_thread(_postpone, hand_over, str(unavailable))
+    except Exception as error:  # noqa: BLE001 (whatever happened, nothing has moved)
+        _log.exception("payout.preparation_stumbled", payout=hand_over.payout_id)
+        await asyncio.to_thread(_postpone, hand_over, type(error).__name__)
+    else:
+        if isinstance(prepared, Rejected):
+            await asyncio.to_thread(_turn_down, hand_over, prepared)
+        elif begun := await asyncio.to_thread(_begin, hand_over, prepared):
+            await _submit(begun)
+
+
+def _begin(hand_over: HandOver, prepared: Memento) -> HandOver | None:
+    with transaction() as session:
+        return begin(session, hand_over.payout_id, datetime.now(UTC), prepared)
+
+
+def _postpone(hand_over: HandOver, reason: str) -> None:
+    _log.warning("payout.not_prepared", payout=hand_over.payout_id, detail=reason)
+    now = datetime.now(UTC)
+    with transaction() as session:  # begun and undone: if it is somebody else's by now, it is not ours to put off
+        if begun := begin(session, hand_over.payout_id, now, {}):
+            conclude_unsent(session, begun, f"unavailable: {reason}"[:120], now)
+
+
+def _turn_down(hand_over: HandOver, refusal: Rejected) -> None:
+    now = datetime.now(UTC)
+    with transaction() as session:
+        begun = begin(session, hand_over.payout_id, now, {})
+        observed = conclude(session, begun, refusal, now) if begun else Observed()
+    queue_what_follows(observed)
 
 
 async def _submit(hand_over: HandOver) -> None:

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors._base import HttpReply, PayoutUpdate
+from connectors._base import Connector, Http, HttpReply, Order, PayoutUpdate, Rejected, Submission
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,16 @@ def a_reply(status: int, body: object = None, **headers: str) -> HttpReply:
     """Return a gateway's answer; a body that is not bytes becomes JSON."""
     written = body if isinstance(body, bytes) else json.dumps(body).encode()
     return HttpReply(status, {name.replace("_", "-"): value for name, value in headers.items()}, written)
+
+
+async def hand_over(connector: Connector, order: Order, http: Http) -> Submission:
+    """Prepare where the gateway wants it, and submit: what a worker does, without the record in between."""
+    if connector.PREPARES:
+        prepared = await connector.prepare(order, http)
+        if isinstance(prepared, Rejected):
+            return prepared
+        order = replace(order, memento=prepared)
+    return await connector.submit(order, http)
 
 
 async def everything(items: AsyncIterator[PayoutUpdate]) -> list[PayoutUpdate]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -33,15 +34,17 @@ from connectors._base import (
 )
 from models.lifecycle import IN_FLIGHT, PayoutStatus
 from models.money import exponent
-from tests.connectors.fakes import ScriptedHttp, a_reply, everything
+from tests.connectors.fakes import ScriptedHttp, a_reply, everything, hand_over
 from tests.connectors.sample import NOW, Sample, connector_of, sample_of
 
 PAYING = [name for name in connectors.NAMES if connectors.connector_class(name).SUPPORTS_PAYOUTS]
+PREPARING = [name for name in PAYING if connectors.connector_class(name).PREPARES]
 LISTENING = [name for name in connectors.NAMES if name not in PAYING]
 
 every_gateway = pytest.mark.parametrize("name", connectors.NAMES)
 every_paying_gateway = pytest.mark.parametrize("name", PAYING)
 every_listening_gateway = pytest.mark.parametrize("name", LISTENING)
+every_preparing_gateway = pytest.mark.parametrize("name", PREPARING)
 names = st.sampled_from(connectors.NAMES)
 
 PIECES = [
@@ -333,7 +336,7 @@ def test_the_sample_with_any_value_in_any_place_is_read_or_unreadable(name: str,
 def test_a_submission_that_the_gateway_takes_is_accepted_under_our_key(name: str) -> None:
     sample, http = sample_of(name), ScriptedHttp(*sample_of(name).accepted)
 
-    submission = asyncio.run(connector_of(name).submit(sample.payable, http))
+    submission = asyncio.run(hand_over(connector_of(name), sample.payable, http))
 
     assert isinstance(submission, Accepted)
     assert submission.update.reference
@@ -346,7 +349,7 @@ def test_a_submission_that_the_gateway_takes_is_accepted_under_our_key(name: str
 @every_paying_gateway
 def test_a_submission_that_never_left_moved_nothing(name: str) -> None:
     with pytest.raises(GatewayUnavailable):
-        asyncio.run(connector_of(name).submit(sample_of(name).payable, ScriptedHttp(NotSent("refused"))))
+        asyncio.run(hand_over(connector_of(name), sample_of(name).payable, ScriptedHttp(NotSent("refused"))))
 
 
 @every_paying_gateway
@@ -356,7 +359,7 @@ def test_a_lost_answer_to_any_step_of_a_submission_leaves_the_outcome_unknown(na
     for step in range(len(sample.accepted)):
         http = ScriptedHttp(*sample.accepted[:step], NoReply("timeout"))
         with pytest.raises(doubt_of(sample, step)):
-            asyncio.run(connector_of(name).submit(sample.payable, http))
+            asyncio.run(hand_over(connector_of(name), sample.payable, http))
         assert len(http.sent) == step + 1 + (sample.replays if step >= sample.moves_from else 0)
 
 
@@ -368,7 +371,7 @@ def test_an_unclear_answer_to_a_submission_leaves_the_outcome_unknown(name: str,
     for step in range(len(sample.accepted)):
         http = ScriptedHttp(*sample.accepted[:step], a_reply(status, {"message": "hm"}))
         with pytest.raises(doubt_of(sample, step)):
-            asyncio.run(connector_of(name).submit(sample.payable, http))
+            asyncio.run(hand_over(connector_of(name), sample.payable, http))
 
 
 @every_paying_gateway
@@ -379,7 +382,7 @@ def test_a_yes_that_cannot_be_read_leaves_the_outcome_unknown(name: str, body: b
     for step in range(len(sample.accepted)):
         http = ScriptedHttp(*sample.accepted[:step], HttpReply(201, {}, body))
         with pytest.raises(doubt_of(sample, step)):
-            asyncio.run(connector_of(name).submit(sample.payable, http))
+            asyncio.run(hand_over(connector_of(name), sample.payable, http))
 
 
 @every_paying_gateway
@@ -389,7 +392,7 @@ def test_a_refused_submission_is_rejected_with_a_code(name: str, status: int, bo
     sample = sample_of(name)
     http = ScriptedHttp(*sample.accepted[: sample.moves_from], HttpReply(status, {}, body))
 
-    submission = asyncio.run(connector_of(name).submit(sample_of(name).payable, http))
+    submission = asyncio.run(hand_over(connector_of(name), sample_of(name).payable, http))
 
     assert submission == Rejected(code=f"http_{status}", message=f"answered {status}")
 
@@ -399,9 +402,33 @@ def test_too_many_requests_moved_nothing_and_says_when_to_come_back(name: str) -
     http = ScriptedHttp(a_reply(429, {}, retry_after="30"))
 
     with pytest.raises(GatewayUnavailable) as unavailable:
-        asyncio.run(connector_of(name).submit(sample_of(name).payable, http))
+        asyncio.run(hand_over(connector_of(name), sample_of(name).payable, http))
 
     assert unavailable.value.retry_after == timedelta(seconds=30)
+
+
+@every_preparing_gateway
+def test_what_is_prepared_can_be_written_down_and_is_all_that_a_submission_needs(name: str) -> None:
+    sample, connector = sample_of(name), connector_of(name)
+    preparing = ScriptedHttp(*sample.accepted[: sample.moves_from])
+    paying = ScriptedHttp(*sample.accepted[sample.moves_from :])
+
+    memento = json.loads(json.dumps(asyncio.run(connector.prepare(sample.payable, preparing))))
+    submission = asyncio.run(connector.submit(replace(sample.payable, memento=memento), paying))
+
+    assert isinstance(submission, Accepted)
+    assert len(preparing.sent) == sample.moves_from
+    assert len(paying.sent) == len(sample.accepted) - sample.moves_from
+
+
+@every_preparing_gateway
+def test_what_was_not_prepared_is_not_sent(name: str) -> None:
+    http = ScriptedHttp(a_reply(500))
+
+    with pytest.raises(GatewayUnavailable):
+        asyncio.run(connector_of(name).submit(sample_of(name).payable, http))
+
+    assert http.sent == []
 
 
 @every_gateway
@@ -414,7 +441,7 @@ def test_a_missing_credential_sends_nothing(name: str) -> None:
         asyncio.run(connector.fetch("123", "pay_01JX", http))
     if connector.SUPPORTS_PAYOUTS:
         with pytest.raises(GatewayUnavailable, match="credential"):
-            asyncio.run(connector.submit(sample_of(name).payable, http))
+            asyncio.run(hand_over(connector, sample_of(name).payable, http))
 
     assert http.sent == []
 
@@ -423,7 +450,7 @@ def test_a_missing_credential_sends_nothing(name: str) -> None:
 def test_a_connector_that_only_listens_creates_nothing_and_lists_nothing(name: str) -> None:
     order, http = Order(order_key="pay_01JX", amount_minor=1, currency="EUR"), ScriptedHttp(a_reply(500))
 
-    submission = asyncio.run(connector_of(name).submit(order, http))
+    submission = asyncio.run(hand_over(connector_of(name), order, http))
 
     assert isinstance(submission, Rejected)
     assert submission.code == "payouts_unsupported"
@@ -449,7 +476,7 @@ def test_an_order_without_its_details_is_never_accepted_by_guessing(name: str) -
     bare = type(order)(order_key=order.order_key, amount_minor=order.amount_minor, currency=order.currency)
     http = ScriptedHttp(a_reply(422, {}))
 
-    assert isinstance(asyncio.run(connector_of(name).submit(bare, http)), Rejected)
+    assert isinstance(asyncio.run(hand_over(connector_of(name), bare, http)), Rejected)
 
 
 @every_gateway

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -217,6 +218,31 @@ def test_a_refused_start_is_rejected_because_create_moves_nothing() -> None:
     submission = asyncio.run(FEDAPAY.submit(SAMPLE.order, http))
 
     assert submission == Rejected(code="http_422", message="Solde insuffisant")
+
+
+def test_a_payout_that_is_there_already_is_started_and_not_created_again() -> None:
+    http = ScriptedHttp(SAMPLE.accepted[1])
+
+    submission = asyncio.run(FEDAPAY.submit(replace(SAMPLE.payable, reference="1377"), http))
+
+    assert isinstance(submission, Accepted)
+    assert [(sent.method, sent.url) for sent in http.sent] == [("PUT", "https://api.fedapay.com/v1/payouts/start")]
+
+
+def test_a_second_start_that_is_refused_says_nothing_about_the_first() -> None:
+    http = ScriptedHttp(a_reply(422, {"message": "None can be started"}))
+
+    with pytest.raises(OutcomeUnknown) as unknown:
+        asyncio.run(FEDAPAY.submit(replace(SAMPLE.payable, reference="1377"), http))
+
+    assert unknown.value.reference == "1377"
+
+
+@pytest.mark.parametrize(("word", "awaits"), [("pending", True), ("scheduled", False), ("started", False)])
+def test_what_was_created_and_not_started_says_so(word: str, awaits: object) -> None:
+    (update,) = FEDAPAY.parse(SAMPLE.body_saying(word))
+
+    assert update.awaits_start is awaits
 
 
 def test_a_refusal_names_the_first_invalid_field() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from connectors._base import (
     HttpReply,
     InvalidSignature,
     NoReply,
+    NotFound,
     NotSent,
     OutcomeUnknown,
     PayoutUpdate,
@@ -26,7 +28,7 @@ from connectors._base import (
     WebhookRequest,
 )
 from models.lifecycle import PayoutStatus, join
-from tests.connectors.fakes import ScriptedHttp, a_reply, everything
+from tests.connectors.fakes import ScriptedHttp, a_reply, everything, hand_over
 from tests.connectors.sample import NOW, connector_of
 from tests.connectors.samples.zopay import SAMPLE, a_payout, a_quote, an_event, sign
 
@@ -38,7 +40,7 @@ TAKEN = a_reply(201, a_payout(status="pending"))
 def submit(*script: HttpReply | Exception, **changes: Any) -> tuple[Submission, ScriptedHttp]:
     """Submit the sample's order against a script."""
     http = ScriptedHttp(*script)
-    return asyncio.run(ZOPAY.submit(replace(SAMPLE.payable, **changes), http)), http
+    return asyncio.run(hand_over(ZOPAY, replace(SAMPLE.payable, **changes), http)), http
 
 
 def a_conflict(code: str, form: str = "error") -> HttpReply:
@@ -172,7 +174,9 @@ def test_a_quote_of_another_amount_is_not_paid(quoted: str) -> None:
     assert len(http.sent) == 1
 
 
-@pytest.mark.parametrize("answer", [a_quote(user_sends=None), a_quote(user_sends="x"), a_quote(quote_id=None), {}])
+@pytest.mark.parametrize(
+    "answer", [a_quote(user_sends=None), a_quote(user_sends="x"), a_quote(quote_id=None), a_quote(expires_at=None), {}]
+)
 def test_a_quote_that_cannot_be_read_has_moved_nothing(answer: object) -> None:
     with pytest.raises(GatewayUnavailable):
         submit(a_reply(200, answer))
@@ -223,7 +227,7 @@ def test_a_conflict_on_the_paying_call_may_mean_that_it_was_paid(code: str) -> N
     http = ScriptedHttp(QUOTED, a_conflict(code))
 
     with pytest.raises(OutcomeUnknown):
-        asyncio.run(ZOPAY.submit(SAMPLE.payable, http))
+        asyncio.run(hand_over(ZOPAY, SAMPLE.payable, http))
 
     assert len(http.sent) == 2
 
@@ -262,6 +266,80 @@ def test_without_a_reference_nothing_is_sent_and_nothing_is_called_absent(line: 
         asyncio.run(ZOPAY.fetch(None, "pay_01JX", http))
 
     assert http.sent == []
+
+
+# --- recover
+
+
+MEMENTO = {"quote_id": "q_01J", "expires_at": "2026-01-05T10:01:00+00:00"}
+RUN_OUT = datetime(2026, 1, 5, 10, 2, tzinfo=UTC)
+
+
+def recover(line: HttpReply | Exception, **options: Any) -> PayoutUpdate | NotFound:
+    connector = connector_of("zopay", **options)
+    return asyncio.run(connector.recover("pay_01JX", MEMENTO, RUN_OUT, ScriptedHttp(line)))
+
+
+def test_what_is_prepared_is_the_quote_and_when_it_runs_out() -> None:
+    assert asyncio.run(ZOPAY.prepare(SAMPLE.payable, ScriptedHttp(QUOTED))) == MEMENTO
+
+
+def test_recovery_repeats_the_paying_call_word_for_word() -> None:
+    _, first = submit(QUOTED, TAKEN)
+    http = ScriptedHttp(TAKEN)
+
+    found = asyncio.run(ZOPAY.recover("pay_01JX", MEMENTO, RUN_OUT, http))
+
+    assert isinstance(found, PayoutUpdate)
+    assert (found.reference, found.status) == ("pay_7QmT2", PayoutStatus.PENDING)
+    assert http.sent == first.sent[1:]
+
+
+def test_recovery_waits_until_the_quote_can_pay_no_more_by_either_clock() -> None:
+    http = ScriptedHttp(TAKEN)
+
+    with pytest.raises(GatewayUnavailable, match="too early"):
+        asyncio.run(ZOPAY.recover("pay_01JX", MEMENTO, RUN_OUT - timedelta(seconds=1), http))
+
+    assert http.sent == []
+
+
+@pytest.mark.parametrize("form", ["error", "detail"])
+def test_a_quote_that_was_used_says_that_the_payout_is_accepted(form: str) -> None:
+    found = recover(a_conflict("quote_already_used", form))
+
+    assert found == PayoutUpdate(reference=None, status=PayoutStatus.PENDING, said="quote_already_used")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        a_conflict("idempotency_conflict"),
+        a_conflict("new_words"),
+        a_reply(401, {}),
+        a_reply(404, {}),
+        a_reply(422, {"error": {"code": "insufficient_funds"}}),
+        a_reply(429, {}),
+        a_reply(500, {}),
+        a_reply(201, a_payout(id=None)),
+        a_reply(201, a_payout(status="teleported")),
+        NoReply("x"),
+        NotSent("x"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("expired_is_unpaid", [False, True])
+def test_no_other_answer_to_a_recovery_says_anything(line: HttpReply | Exception, expired_is_unpaid: object) -> None:
+    with pytest.raises(GatewayUnavailable):
+        recover(line, expired_is_unpaid=expired_is_unpaid)
+
+
+@pytest.mark.parametrize("line", [a_conflict("quote_expired"), a_reply(404, {"error": {"code": "quote_not_found"}})])
+def test_a_quote_that_ran_out_was_not_paid_only_where_the_integration_says_so(line: HttpReply) -> None:
+    with pytest.raises(GatewayUnavailable):
+        recover(line)
+
+    assert recover(line, expired_is_unpaid=True) == NotFound()
 
 
 def test_a_payout_is_read_by_its_reference() -> None:

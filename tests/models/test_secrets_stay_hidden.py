@@ -47,14 +47,14 @@ PACKAGES = (connectors, models, payouts, receiver, workers)
 
 SECRET_NAMES = {
     *("sealed", "secrets", "webhook_secrets", "credentials", "password", "password_hash", "secret_keys"),
-    *("body", "body_digest", "payload", "details", "answer", "database_url", "redis_url"),
+    *("body", "body_digest", "payload", "details", "memento", "answer", "database_url", "redis_url"),
 }
 """What a field that holds a secret, a body or an account number is called in this project."""
 
 ACCOUNT = Account({"api_key": PLANTED})
 SECRETS = IntegrationSecrets((PLANTED,), {"api_key": PLANTED})
 CONNECTED = Connected(1, "a", PayCore(ACCOUNT), SECRETS, is_active=True, payouts_enabled=True)
-ORDER = Order(order_key="k", amount_minor=1, currency="EUR", details={"iban": PLANTED})
+ORDER = Order(order_key="k", amount_minor=1, currency="EUR", details={"iban": PLANTED}, memento={"quote_id": PLANTED})
 CLAIMED = Claimed("dlv_1", 1, "ep_1", "pay_1", "evt_1", NOW, PLANTED, f"https://h.test/{PLANTED}", PLANTED_BYTES)
 TIMES: dict[str, Any] = {"created_at": NOW, "updated_at": NOW}
 
@@ -66,9 +66,9 @@ THINGS: dict[str, object] = {
     "Account": ACCOUNT,
     "Connector": PayCore(ACCOUNT),
     "Connected": CONNECTED,
-    "Question": Question("pay_1", CONNECTED, "r", "k", is_unconfirmed=False, submitted_at=None),
+    "Question": Question("pay_1", CONNECTED, "r", "k", is_unconfirmed=False, submitted_at=None, memento=PLANTED_BYTES),
     "Order": ORDER,
-    "HandOver": HandOver("pay_1", CONNECTED, ORDER),
+    "HandOver": HandOver("pay_1", CONNECTED, ORDER, None),
     "NewPayout": NewPayout(
         integration="a", organisation="o", order_key="k", amount_minor=1, currency="EUR", details={"iban": PLANTED}
     ),
@@ -79,6 +79,7 @@ THINGS: dict[str, object] = {
         amount_minor=1,
         currency="EUR",
         details=PLANTED_BYTES,
+        memento=PLANTED_BYTES,
         created_at=NOW,
         advanced_at=NOW,
     ),

@@ -129,6 +129,41 @@ def test_a_pause_ends_by_itself(database: None) -> None:
     assert due.to_ask == {payout.integration_id: [payout.id]}
 
 
+AWAITS_START = PayoutUpdate(reference="1377", status=PayoutStatus.PENDING, said="pending", awaits_start=True)
+
+
+@pytest.mark.parametrize("submission", [SubmissionState.SENDING, SubmissionState.UNKNOWN])
+def test_what_the_gateway_has_and_was_not_told_to_start_is_sent_again(
+    database: None, submission: SubmissionState
+) -> None:
+    payout = a_payout(reference=None, submission=submission)
+
+    _answer(payout, AWAITS_START)
+
+    unsent = get_payout(payout.id)
+    assert (unsent.submission, unsent.gateway_reference) == (SubmissionState.UNSENT, "1377")
+    assert _take(NOW + 30 * MINUTE).to_submit == [payout.id]
+
+
+def test_a_start_that_was_answered_is_not_repeated(database: None) -> None:
+    payout = a_payout(reference="1377")
+
+    _answer(payout, AWAITS_START)
+
+    assert get_payout(payout.id).submission == SubmissionState.ACCEPTED
+
+
+def test_a_webhook_about_what_awaits_its_start_does_not_prove_that_it_was_told(database: None) -> None:
+    payout = a_payout(reference=None, submission=SubmissionState.SENDING)
+
+    say(payout, PayoutStatus.PENDING, reference="1377", awaits_start=True)
+    heard = get_payout(payout.id)
+    say(payout, PayoutStatus.INITIATED, reference="1377")
+
+    assert (heard.submission, heard.gateway_reference) == (SubmissionState.SENDING, "1377")
+    assert get_payout(payout.id).submission == SubmissionState.ACCEPTED
+
+
 def test_a_returned_payout_is_never_due(database: None) -> None:
     a_payout(status=PayoutStatus.RETURNED)
 

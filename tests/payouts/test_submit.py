@@ -2,12 +2,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors._base import Accepted, OutcomeUnknown, PayoutUpdate, Rejected
+from connectors._base import Accepted, Memento, OutcomeUnknown, PayoutUpdate, Rejected
 from models.database import transaction
 from models.inbox import InboxState
 from models.lifecycle import PayoutStatus
 from models.payout import Payout, Source, SubmissionState
-from models.sealed import seal
+from models.sealed import seal, unseal
 from payouts.ask import questions, take_due
 from payouts.observe import Observed
 from payouts.submit import HandOver, begin, conclude, conclude_unknown, conclude_unsent
@@ -127,6 +127,92 @@ def test_a_payout_that_has_moved_already_is_not_sent(database: None, status: Pay
 def test_a_payout_that_nobody_knows_is_not_sent(database: None) -> None:
     with transaction() as session:
         assert begin(session, "pay_nobody", NOW) is None
+
+
+# --- what is prepared first
+
+
+def _begin_prepared(payout: Payout, prepared: Memento) -> HandOver | None:
+    with transaction() as session:
+        return begin(session, payout.id, NOW, prepared)
+
+
+def _a_payout_that_wants_preparing() -> Payout:
+    return a_payout(an_integration("zopay"), reference=None, currency="USDT")
+
+
+def test_what_wants_preparing_stays_unsent_until_it_was_prepared(database: None) -> None:
+    payout = _a_payout_that_wants_preparing()
+
+    hand_over = _begun(payout)
+
+    assert hand_over.begun_at is None
+    unsent = get_payout(payout.id)
+    assert (unsent.submission, unsent.submitted_at, unsent.memento) == (SubmissionState.UNSENT, None, None)
+
+
+def test_what_was_prepared_is_committed_with_sending_and_sealed(database: None) -> None:
+    payout = _a_payout_that_wants_preparing()
+
+    hand_over = _begin_prepared(payout, {"quote_id": "q_1"})
+
+    assert hand_over
+    assert (hand_over.begun_at, hand_over.order.memento) == (NOW, {"quote_id": "q_1"})
+    begun = get_payout(payout.id)
+    assert begun.submission == SubmissionState.SENDING
+    assert begun.memento
+    assert b"q_1" not in begun.memento
+    assert unseal(begun.memento) == {"quote_id": "q_1"}
+
+
+def test_of_two_that_prepared_it_one_begins(database: None) -> None:
+    payout = _a_payout_that_wants_preparing()
+
+    hand_overs = at_once(*[lambda name=name: _begin_prepared(payout, {"quote_id": name}) for name in "abcd"])
+
+    (begun,) = [hand_over for hand_over in hand_overs if hand_over]
+    assert unseal(get_payout(payout.id).memento or b"") == begun.order.memento
+
+
+# --- what is sent again
+
+
+def _sent_again(payout: Payout) -> HandOver:
+    """The gateway has said that nothing of it has moved; somebody begins it anew."""
+    with transaction() as session:
+        session.get_one(Payout, payout.id).submission = SubmissionState.UNSENT
+    with transaction() as session:
+        second = begin(session, payout.id, NOW + MINUTE)
+    assert second
+    return second
+
+
+def test_what_is_sent_again_carries_the_reference_that_is_known_by_now(database: None) -> None:
+    payout = a_payout(reference=None)
+    _conclude_unknown(_begun(payout), reference="gw-1")
+
+    assert _sent_again(payout).order.reference == "gw-1"
+
+
+def test_the_refusal_of_a_first_call_is_no_word_about_the_second(database: None) -> None:
+    payout = a_payout(reference=None)
+    first = _begun(payout)
+    _sent_again(payout)
+
+    _conclude(first, Rejected(code="not_startable", message=""))
+
+    assert get_payout(payout.id).submission == SubmissionState.SENDING
+    assert get_payout(payout.id).status == PayoutStatus.PENDING
+
+
+def test_a_first_call_that_never_left_does_not_release_the_second(database: None) -> None:
+    payout = a_payout(reference=None)
+    first = _begun(payout)
+    _sent_again(payout)
+
+    _conclude_unsent(first)
+
+    assert get_payout(payout.id).submission == SubmissionState.SENDING
 
 
 # --- the gateway's answer

@@ -10,17 +10,24 @@ from models.sealed import seal
 from tests.factories import a_payout, an_integration
 from tests.sandbox.stand import KEYS, Stand, a_sandbox
 
-ROOTS: Final = {"mollie": "/mollie", "fedapay": "/fedapay/v1", "paycore": "/paycore/api"}
+ROOTS: Final = {
+    "mollie": "/mollie",
+    "fedapay": "/fedapay/v1",
+    "paycore": "/paycore/api",
+    "zopay": "/zopay/connect/v1",
+}
 CREDENTIALS: Final = {
     "mollie": {"api_key": KEYS["mollie"]},
     "fedapay": {"secret_key": KEYS["fedapay"]},
     "paycore": {"account_id": "coma_1", "api_key": KEYS["paycore"]},
+    "zopay": {"secret_key": KEYS["zopay"]},
 }
-CURRENCIES: Final = {"mollie": "EUR", "fedapay": "XOF", "paycore": "USD"}
+CURRENCIES: Final = {"mollie": "EUR", "fedapay": "XOF", "paycore": "USD", "zopay": "USDT"}
 DETAILS: Final = {
     "mollie": {"balanceId": "bal_1"},
     "fedapay": {"customer": {"id": 5}, "mode": "mtn"},
     "paycore": {"service": "payment_card_usd", "fields": {}},
+    "zopay": {"external_ref": "user-7", "destination": "TXinvented"},
 }
 
 

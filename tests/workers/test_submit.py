@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 import connectors.paycore
-from connectors._base import Http, Order, Submission
+import connectors.zopay
+from connectors._base import Http, Memento, Order, Submission
 from models.database import transaction
 from models.lifecycle import PayoutStatus
 from models.payout import Payout, SubmissionState
+from models.sealed import seal
 from reconciler.poll import poll_due
 from tests.concurrency import wait_until
 from tests.factories import a_payout, an_endpoint, an_integration, get_deliveries, get_events, get_payout
@@ -26,6 +29,8 @@ from workers.poll import poll
 from workers.submit import send_submit, submit
 
 NAMES = ("mollie", "fedapay", "paycore")
+FOUND_BY_OUR_KEY = ("mollie", "paycore")
+"""Gateways of which a lost answer can be asked about by our key, and whose payouts start by themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def test_a_payout_is_handed_over_and_its_reference_learnt(stand: Stand, name: st
     assert submissions(stand, payout) == 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FOUND_BY_OUR_KEY)
 def test_a_lost_answer_is_unknown_and_a_poll_by_our_key_finds_it_accepted_once(stand: Stand, name: str) -> None:
     stand.behave(timeout_after_accept=1)
     payout = an_unsent_payout(an_integration_at(stand, name))
@@ -73,6 +78,75 @@ def test_a_lost_answer_is_unknown_and_a_poll_by_our_key_finds_it_accepted_once(s
     assert unknown.next_poll_at
     assert accepted.gateway_reference
     assert submissions(stand, payout) == 1
+
+
+def test_a_payout_that_was_created_and_never_started_is_found_and_started(stand: Stand) -> None:
+    stand.behave(timeout_after_accept=1)
+    payout = an_unsent_payout(an_integration_at(stand, "fedapay"))
+
+    with capture_logs():
+        submit(payout.id)
+        until_it_is(SubmissionState.UNKNOWN, payout)
+    stand.behave(timeout_after_accept=0)
+    poll([payout.id])
+    found = until_it_is(SubmissionState.UNSENT, payout)
+    submit(payout.id)
+
+    started = until_it_is(SubmissionState.ACCEPTED, payout)
+    assert found.gateway_reference == started.gateway_reference == stand.truth()[0]["reference"]
+    wait_until(lambda: stand.truth()[0]["fate_status"] == "delivered")
+    assert submissions(stand, payout) == 1
+
+
+def test_what_has_to_be_prepared_is_prepared_and_handed_over(stand: Stand) -> None:
+    payout = an_unsent_payout(an_integration_at(stand, "zopay"))
+
+    submit(payout.id)
+
+    accepted = until_it_is(SubmissionState.ACCEPTED, payout)
+    assert accepted.gateway_reference == stand.truth()[0]["reference"]
+    assert accepted.memento
+
+
+def test_a_refused_preparation_is_rejected_and_failed(stand: Stand) -> None:
+    an_endpoint()
+    payout = an_unsent_payout(an_integration_at(stand, "zopay"))
+    _change_details(payout, {"external_ref": "unknown-7", "destination": "TXinvented"})
+
+    submit(payout.id)
+
+    rejected = until_it_is(SubmissionState.REJECTED, payout)
+    assert (rejected.status, rejected.failure_code) == (PayoutStatus.FAILED, "external_ref_unknown")
+    assert len(get_deliveries(payout)) == 2
+    assert stand.truth() == []
+
+
+def test_a_preparation_that_fails_leaves_it_unsent_and_due_again(stand: Stand) -> None:
+    stand.behave(refuse=1)
+    payout = an_unsent_payout(an_integration_at(stand, "zopay"))
+
+    with capture_logs():
+        submit(payout.id)
+        wait_until(lambda: get_payout(payout.id).poll_failures == 1)
+
+    unsent = get_payout(payout.id)
+    assert (unsent.submission, unsent.poll_failure) == (SubmissionState.UNSENT, "unavailable: answered 503")
+    assert unsent.next_poll_at is not None
+    assert unsent.next_poll_at > datetime.now(UTC)
+
+
+def test_a_surprise_while_preparing_leaves_it_unsent(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stumbles(self: object, order: Order, http: Http) -> Memento:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(connectors.zopay.ZoPay, "prepare", stumbles)
+    payout = an_unsent_payout(an_integration_at(stand, "zopay"))
+
+    with capture_logs():
+        submit(payout.id)
+        wait_until(lambda: get_payout(payout.id).poll_failures == 1)
+
+    assert get_payout(payout.id).submission == SubmissionState.UNSENT
 
 
 def test_a_payout_submitted_many_times_at_once_goes_out_once(stand: Stand) -> None:
@@ -183,6 +257,33 @@ def test_a_worker_killed_between_request_and_answer_leaves_it_asked_about_and_ne
     assert found == SubmissionState.SENDING
     assert queued == (0, 1)
     assert submissions(stand, payout) == 1
+
+
+def test_a_worker_killed_between_a_paid_quote_and_its_answer_leaves_what_recovers_the_payout(stand: Stand) -> None:
+    stand.behave(slow=1, slow_seconds=[1, 1])
+    payout = an_unsent_payout(an_integration_at(stand, "zopay"))
+    with a_process("-m", "workers") as worker:
+        send_submit(payout.id)
+        wait_until(lambda: len(stand.truth()) == 1)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    found = get_payout(payout.id)
+    stand.behave(slow=0)
+
+    submit(payout.id)
+    with freeze_time(datetime.now(UTC) + timedelta(minutes=3), tick=True, real_asyncio=True):
+        poll([payout.id])  # by now the quote has run out and can pay no more
+        recovered = until_it_is(SubmissionState.ACCEPTED, payout)
+
+    (truth,) = stand.truth()
+    assert (found.submission, found.gateway_reference) == (SubmissionState.SENDING, None)
+    assert recovered.gateway_reference == truth["reference"]
+    assert truth["submissions"] == 1
+
+
+def _change_details(payout: Payout, details: dict[str, str]) -> None:
+    with transaction() as session:
+        session.get_one(Payout, payout.id).details = seal(details)
 
 
 def _make_due(payout: Payout) -> None:

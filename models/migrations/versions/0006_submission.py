@@ -1,5 +1,8 @@
 """What a submission must remember."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -7,7 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Add what was prepared for a submission, sealed."""
+    op.add_column("payout", sa.Column("memento", sa.LargeBinary()))
 
 
 def downgrade() -> None:
