@@ -9,7 +9,7 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
-from cli import audit, demo, doctor, endpoints, gateways, operators, payouts, serve, stuck
+from cli import audit, demo, doctor, endpoints, gateways, operators, payouts, serve, stuck, switches
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
@@ -32,6 +32,7 @@ for command in (
     operators.operators,
     stuck.stuck,
     audit.audit,
+    switches.switches,
     doctor.doctor,
 ):
     ratchet.add_command(command)

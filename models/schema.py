@@ -16,7 +16,8 @@ import models.integration
 import models.internal_request
 import models.organisation
 import models.outbox
-import models.payout  # noqa: F401 (each import registers its tables)
+import models.payout
+import models.switch  # noqa: F401 (each import registers its tables)
 from models.database import engine
 
 _MIGRATING: Final = 4_837_102

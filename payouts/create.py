@@ -16,18 +16,14 @@ from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
 from models.payout import Payout, SubmissionState
 from models.sealed import seal
+from models.switch import Switch
 from payouts.observe import announce_birth, release_unmatched
+from payouts.parking import switched_off
 from payouts.polling import next_poll_at
+from payouts.refused import Refused
 from payouts.standing import lock, write
 
-
-class Refused(Exception):
-    """The payout may not be created. `code` is for machines, the text tells how to mend it."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
+__all__ = ["Created", "NewPayout", "Refused", "create"]
 
 FORGOTTEN_AFTER: Final = timedelta(seconds=10)
 """A new payout is normally submitted within milliseconds."""
@@ -60,8 +56,8 @@ def create(
     session: Session, new: NewPayout, now: datetime, *, actor: str = "system", request_id: str | None = None
 ) -> Created:
     """Put a payout on record, and who did. Without a reference it is still to be submitted. Raises `Refused`."""
-    integration = _guarded(session, new.integration, new.currency)
     organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
+    integration = _guarded(session, new, organisation, now)
     if organisation is None:
         raise Refused("unknown_organisation", f"no organisation {new.organisation!r}: `ratchet endpoints add`")
     payout = Payout(
@@ -98,7 +94,8 @@ def create(
     return Created(payout.id, deliveries, release_unmatched(session, standings))
 
 
-def _guarded(session: Session, slug: str, currency: str) -> Integration:
+def _guarded(session: Session, new: NewPayout, organisation: Organisation | None, now: datetime) -> Integration:
+    slug, currency = new.integration, new.currency
     integration = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
     if integration is None:
         raise Refused("unknown_integration", f"no integration {slug!r}; `ratchet gateways list` shows them")
@@ -106,6 +103,8 @@ def _guarded(session: Session, slug: str, currency: str) -> Integration:
         raise Refused("integration_inactive", f"{slug} is disabled; `ratchet gateways enable {slug}`")
     if not integration.payouts_enabled:
         raise Refused("payouts_disabled", f"payouts are switched off for {slug}")
+    if switch := switched_off(session, integration, currency, organisation.id if organisation else "", now):
+        raise Refused("payouts_disabled", _switched_off(switch))
     connector = connector_class(integration.connector)
     if not connector.SUPPORTS_PAYOUTS:
         raise Refused("payouts_unsupported", f"{integration.connector} cannot create payouts")
@@ -114,6 +113,12 @@ def _guarded(session: Session, slug: str, currency: str) -> Integration:
     if connector.CURRENCIES is not None and currency not in connector.CURRENCIES:
         raise Refused("currency_unsupported", f"{integration.connector} does not pay out in {currency}")
     return integration
+
+
+def _switched_off(switch: Switch) -> str:
+    """Return what anybody may know: not why, and of other partners nothing."""
+    end = f"until {switch.until:%Y-%m-%d %H:%M}Z" if switch.until else "until further notice"
+    return f"payouts are switched off {end}, scope {switch.scope}: nothing was created"
 
 
 def _facts(new: NewPayout) -> dict[str, Any]:

@@ -25,6 +25,33 @@ def upgrade() -> None:
         sa.Column("created_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("tx_id", "attempt", name=op.f("pk_internal_request")),
     )
+    _create_switch()
+
+
+def _create_switch() -> None:
+    op.create_table(
+        "switch",
+        sa.Column("id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("scope", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("target", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("reason", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("thrown_by", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("thrown_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+        sa.Column("until", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+        sa.Column("lifted_by", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("lifted_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+        sa.CheckConstraint(
+            "(scope = 'everything') = (target IS NULL)", name=op.f("ck_switch_everything_has_no_target")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_switch")),
+    )
+    op.create_index(
+        "ix_switch_not_lifted",
+        "switch",
+        ["scope", "target"],
+        unique=False,
+        postgresql_where=sa.text("lifted_at IS NULL"),
+    )
 
 
 def _create_audit() -> None:
