@@ -141,8 +141,8 @@ class Stage:
         self.folder = folder
         self.seed = seed
         self._reconcilers = reconcilers
-        ports = processes.free_ports(5)
-        self.ports = dict(zip(("receiver", "operators", "sandbox", "partner", "kit"), ports, strict=True))
+        names = ("receiver", "partners", "operators", "sandbox", "partner", "kit")
+        self.ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
         self._others: list[Any] = []
         self._dice = random.Random(seed)  # noqa: S311 (a repeatable story, no secret)
         self._created = 0
@@ -152,12 +152,7 @@ class Stage:
         self.house = House(self.folder, durable=True, ignore_given=True)
         self.house.__enter__()
         try:
-            environment = {
-                **SHORTENED,
-                "RATCHET_RECEIVER_PORT": str(self.ports["receiver"]),
-                "RATCHET_OPERATORS_PORT": str(self.ports["operators"]),
-            }
-            settings.adopt(environment)
+            settings.adopt({**SHORTENED, **self._port_environment()})
             self._open()
         except BaseException:
             self.__exit__(None, None, None)
@@ -203,10 +198,8 @@ class Stage:
         return self.folder / "receiver.db"
 
     def _port_environment(self) -> dict[str, str]:
-        return {
-            "RATCHET_RECEIVER_PORT": str(self.ports["receiver"]),
-            "RATCHET_OPERATORS_PORT": str(self.ports["operators"]),
-        }
+        doors = ("receiver", "partners", "operators")
+        return {f"RATCHET_{door.upper()}_PORT": str(self.ports[door]) for door in doors}
 
     def _start(self, module: str, *arguments: str, **environment: str) -> None:
         log = self.folder / "logs" / f"{module}.log"
@@ -219,11 +212,9 @@ class Stage:
     def _introduce(self) -> str:
         """Configure integrations here and accounts there; return the partner's secret."""
         from models.database import transaction
-        from models.endpoint import Endpoint
+        from models.endpoint import Endpoint, EndpointSecrets, new_secret
         from models.integration import Integration, IntegrationSecrets
         from models.organisation import Organisation
-        from models.sealed import seal
-        from workers.signing import new_secret
 
         now = datetime.now(UTC)
         secret = new_secret()
@@ -234,7 +225,11 @@ class Stage:
             url = f"http://127.0.0.1:{self.ports['partner']}/hooks"
             session.add(
                 Endpoint(
-                    organisation_id=organisation.id, url=url, sealed=seal([secret]), created_at=now, updated_at=now
+                    organisation_id=organisation.id,
+                    url=url,
+                    sealed=EndpointSecrets.of(secret).sealed(),
+                    created_at=now,
+                    updated_at=now,
                 )
             )
             for connector, credentials in CREDENTIALS.items():

@@ -9,14 +9,17 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+import models.api_key
 import models.audit
 import models.endpoint
 import models.inbox
 import models.integration
 import models.internal_request
+import models.notice
 import models.organisation
 import models.outbox
 import models.payout
+import models.remembered
 import models.switch  # noqa: F401 (each import registers its tables)
 from models.database import engine
 

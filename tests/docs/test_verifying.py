@@ -9,10 +9,11 @@ from typing import Final
 
 import pytest
 
+from models.endpoint import new_secret
+from payouts.signing import signature
 from tests.docs import verifiers
 from tests.docs.verifiers import Case, Judge
 from tests.workers.partners import a_partner
-from workers.signing import new_secret, signature
 
 pytestmark = pytest.mark.timeout(300)
 

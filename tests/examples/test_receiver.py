@@ -19,9 +19,9 @@ from standardwebhooks.webhooks import Webhook
 
 from embedded.processes import free_ports
 from examples import receiver
+from models.endpoint import new_secret
 from tests.concurrency import wait_until
 from tests.servers import a_process
-from workers.signing import new_secret
 
 SECRET = new_secret()
 
