@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from cli._actor import actor
-from cli._print import cell, json_option, rows
+from cli._print import actor, cell, json_option, rows
 from models.database import transaction
 from models.money import to_text
 from models.switch import Switch, SwitchScope
