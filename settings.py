@@ -39,6 +39,8 @@ class Settings:
     """`RATCHET_PARTNERS_PORT` (8402): the partners' door."""
     bind: str
     """`RATCHET_BIND` (127.0.0.1): the address the doors listen on."""
+    public_url: str
+    """`RATCHET_PUBLIC_URL` (http://127.0.0.1:8402): where the world finds the partners' door, without a final slash."""
     requests_per_second: float
     """`RATCHET_REQUESTS_PER_SECOND` (50): of one API key, over all processes."""
     internal_secrets: tuple[str, ...] = field(repr=False)
@@ -119,6 +121,7 @@ def settings() -> Settings:
     database_url = _required("DATABASE_URL")
     if not database_url.startswith(SCHEMES):
         raise InvalidSettings("DATABASE_URL must start with postgresql://; Ratchet runs on PostgreSQL only")
+    partners_port = _number("RATCHET_PARTNERS_PORT", 8402)
     return Settings(
         database_url="postgresql://" + database_url.split("://", 1)[1],
         redis_url=_required("REDIS_URL"),
@@ -126,7 +129,8 @@ def settings() -> Settings:
         home=home(),
         receiver_port=_number("RATCHET_RECEIVER_PORT", 8400),
         operators_port=_number("RATCHET_OPERATORS_PORT", 8401),
-        partners_port=_number("RATCHET_PARTNERS_PORT", 8402),
+        partners_port=partners_port,
+        public_url=os.environ.get("RATCHET_PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{partners_port}",
         requests_per_second=_number("RATCHET_REQUESTS_PER_SECOND", 50.0),
         bind=os.environ.get("RATCHET_BIND", "127.0.0.1"),
         internal_secrets=_secrets("RATCHET_INTERNAL_SECRETS"),

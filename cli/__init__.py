@@ -9,7 +9,7 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
-from cli import audit, demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck, switches
+from cli import audit, check, demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck, switches
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
@@ -22,6 +22,7 @@ def ratchet() -> None:
     join_running(settings.home())
 
 
+gateways.gateways.add_command(check.check)
 for command in (
     serve.up,
     demo.demo,

@@ -35,12 +35,20 @@ class NewPayout:
 
     integration: str
     organisation: str
-    order_key: str
+    order_key: str | None
+    """None is the payout's own id."""
     amount_minor: int
     currency: str
     reference: str | None = None
     description: str = ""
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    test_mode: bool = False
+    partner_reference: str | None = None
+    metadata: Mapping[str, str] | None = None
+    mode: str | None = None
+    destination_label: str | None = None
+    scheduled_at: datetime | None = None
+    """When it is to leave; None is at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,8 @@ class Created:
     id: str
     deliveries: list[str]
     released: list[int]
+    is_due: bool = True
+    """Whether it is to be handed over now."""
 
 
 def create(
@@ -63,16 +73,23 @@ def create(
     payout = Payout(
         organisation_id=organisation.id,
         integration_id=integration.id or 0,
-        order_key=new.order_key,
+        order_key=new.order_key or "",
         gateway_reference=new.reference,
         amount_minor=new.amount_minor,
         currency=new.currency,
         description=new.description,
         details=seal(dict(new.details)) if new.details else None,
+        test_mode=new.test_mode,
+        partner_reference=new.partner_reference,
+        partner_metadata=dict(new.metadata) if new.metadata else None,
+        mode=new.mode,
+        destination_label=new.destination_label,
+        scheduled_at=new.scheduled_at,
         submission=SubmissionState.ACCEPTED if new.reference else SubmissionState.UNSENT,
         created_at=now,
         advanced_at=now,
     )
+    payout.order_key = payout.order_key or payout.id
     if new.reference:
         payout.next_poll_at = next_poll_at(PayoutStatus.PENDING, 0, now)
     else:  # should the message be lost, the reconciler submits it then
@@ -91,7 +108,8 @@ def create(
     standings = lock(session, [payout.id])
     deliveries = announce_birth(session, standings[0], now)
     write(session, standings)
-    return Created(payout.id, deliveries, release_unmatched(session, standings))
+    is_due = not new.reference and (new.scheduled_at is None or new.scheduled_at <= now)
+    return Created(payout.id, deliveries, release_unmatched(session, standings), is_due)
 
 
 def _guarded(session: Session, new: NewPayout, organisation: Organisation | None, now: datetime) -> Integration:
@@ -110,8 +128,12 @@ def _guarded(session: Session, new: NewPayout, organisation: Organisation | None
         raise Refused("payouts_unsupported", f"{integration.connector} cannot create payouts")
     if connector.REQUIRES_WEBHOOK_SECRET and not integration.has_webhook_secret:
         raise Refused("webhook_secret_missing", f"{slug} has no webhook secret, so its outcome could not be verified")
-    if connector.CURRENCIES is not None and currency not in connector.CURRENCIES:
-        raise Refused("currency_unsupported", f"{integration.connector} does not pay out in {currency}")
+    if not pays_out_in(integration, currency):
+        raise Refused("currency_unsupported", f"{slug} does not pay out in {currency}")
+    if integration.test_mode and not new.test_mode:
+        raise Refused("mode_differs", f"{slug} is a test account: it would move no money")
+    if new.test_mode and not integration.test_mode:
+        raise Refused("mode_differs", f"{slug} is no test account: it would move real money")
     return integration
 
 
@@ -121,9 +143,16 @@ def _switched_off(switch: Switch) -> str:
     return f"payouts are switched off {end}, scope {switch.scope}: nothing was created"
 
 
+def pays_out_in(integration: Integration, currency: str) -> bool:
+    """Tell whether both the account and its gateway pay out in that currency, as far as anybody has said."""
+    theirs = connector_class(integration.connector).CURRENCIES
+    ours = integration.currencies
+    return (theirs is None or currency in theirs) and (ours is None or currency in ours)
+
+
 def _facts(new: NewPayout) -> dict[str, Any]:
     """Return what the audit trail may know: nothing of the beneficiary."""
-    names = ("integration", "organisation", "order_key", "amount_minor", "currency", "reference")
+    names = ("integration", "organisation", "order_key", "amount_minor", "currency", "reference", "test_mode")
     return {name: getattr(new, name) for name in names}
 
 

@@ -64,10 +64,10 @@ def create_once(session: Session, order: InternalOrder, now: datetime, request_i
             raise Refused("idempotency_conflict", f"attempt {order.attempt} of {order.tx_id} asked for something else")
         return Answered(earlier.answer, None)
     _check_other_attempts(session, known)
-    slug = _integration(session, order.gateway)
+    integration = _integration(session, order.gateway)
     _make_sure_of(session, order.organisation, now)
-    created = create(session, _new(order, slug), now, actor=ACTOR, request_id=request_id)
-    answer = _answer(order, slug, created)
+    created = create(session, _new(order, integration), now, actor=ACTOR, request_id=request_id)
+    answer = _answer(order, integration, created)
     session.add(
         InternalRequest(
             tx_id=order.tx_id,
@@ -90,16 +90,18 @@ def _check_other_attempts(session: Session, known: Mapping[int, InternalRequest]
         raise Refused("previous_attempt_open", detail)
 
 
-def _integration(session: Session, gateway: str) -> str:
+def _integration(session: Session, gateway: str) -> Integration:
     named = (Integration.slug == gateway) | (Integration.connector == gateway)
     found = session.exec(select(Integration).where(named).order_by(col(Integration.slug))).all()
-    if any(each.slug == gateway for each in found):
-        return gateway
-    active = [each.slug for each in found if each.is_active]
+    if by_slug := [each for each in found if each.slug == gateway]:
+        return by_slug[0]
+    active = [each for each in found if each.is_active]
     if not active:
         raise Refused("integration_inactive", f"no integration of {gateway!r} is active; `ratchet gateways list`")
     if len(active) > 1:
-        raise Refused("integration_ambiguous", f"{gateway} has several: say which of {', '.join(active)}")
+        raise Refused(
+            "integration_ambiguous", f"{gateway} has several: say which of {', '.join(each.slug for each in active)}"
+        )
     return active[0]
 
 
@@ -110,22 +112,23 @@ def _make_sure_of(session: Session, organisation: str, now: datetime) -> None:
         session.connection().execute(_ORGANISATION, row)
 
 
-def _new(order: InternalOrder, slug: str) -> NewPayout:
+def _new(order: InternalOrder, integration: Integration) -> NewPayout:
     return NewPayout(
-        integration=slug,
+        integration=integration.slug,
         organisation=order.organisation,
         order_key=order.order_key,
         amount_minor=order.amount_minor,
         currency=order.currency,
         description=order.description,
         details=order.details,
+        test_mode=integration.test_mode,
     )
 
 
-def _answer(order: InternalOrder, slug: str, created: Created) -> str:
+def _answer(order: InternalOrder, integration: Integration, created: Created) -> str:
     """Return the answer, once and for all. Of the details only the names: they say whom the money goes to."""
     payload = {
-        "integration": slug,
+        "integration": integration.slug,
         "order_key": order.order_key,
         "amount": to_text(order.amount_minor, order.currency),
         "currency": order.currency,

@@ -96,6 +96,7 @@ def test_the_audit_line_is_there_exactly_if_the_payout_is() -> None:
         "amount_minor": 2_000,
         "currency": "XOF",
         "reference": None,
+        "test_mode": False,
     }
 
 
@@ -312,6 +313,15 @@ def test_a_gateway_without_one_active_integration_is_refused(gateway: str, code:
     an_integration("fedapay", slug="resting", is_active=False)
 
     assert _refusal(gateway=gateway) == code
+
+
+def test_at_a_test_account_it_is_a_test_payout() -> None:
+    an_integration(slug="main", test_mode=True)
+
+    _ask()
+
+    (payout,) = _payouts()
+    assert payout.test_mode is True
 
 
 def test_an_organisation_nobody_knows_is_refused_and_not_made() -> None:
