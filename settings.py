@@ -10,6 +10,8 @@ from typing import Final, TypeVar
 
 _Number = TypeVar("_Number", int, float)
 
+SHORTEST_SECRET: Final = 24
+
 SCHEMES: Final = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
@@ -41,6 +43,9 @@ class Settings:
     """`RATCHET_PUBLIC_URL` (http://127.0.0.1:8402): where the world finds the partners' door, without a final slash."""
     requests_per_second: float
     """`RATCHET_REQUESTS_PER_SECOND` (50): of one API key, over all processes."""
+    internal_secrets: tuple[str, ...] = field(repr=False)
+    """`RATCHET_INTERNAL_SECRETS` (none): what the internal caller shows in `X-Internal-Secret`, comma separated while
+    rotating. Without one the internal API is closed."""
     private_endpoints: bool
     """`RATCHET_PRIVATE_ENDPOINTS` (0): 1 lets endpoints be on loopback and private addresses, over http and at any
     port. Development only."""
@@ -89,6 +94,13 @@ def _list(name: str, default: str = "") -> tuple[str, ...]:
     return tuple(part.strip() for part in os.environ.get(name, default).split(",") if part.strip())
 
 
+def _secrets(name: str) -> tuple[str, ...]:
+    secrets = _list(name)
+    if any(len(secret) < SHORTEST_SECRET for secret in secrets):
+        raise InvalidSettings(f"{name}: each must have at least {SHORTEST_SECRET} characters")
+    return secrets
+
+
 def _ports(name: str, default: str) -> tuple[int, ...]:
     parts = _list(name, default)
     if not all(part.isdecimal() and 0 < int(part) < 65536 for part in parts):  # noqa: PLR2004 (ports)
@@ -121,6 +133,7 @@ def settings() -> Settings:
         public_url=os.environ.get("RATCHET_PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{partners_port}",
         requests_per_second=_number("RATCHET_REQUESTS_PER_SECOND", 50.0),
         bind=os.environ.get("RATCHET_BIND", "127.0.0.1"),
+        internal_secrets=_secrets("RATCHET_INTERNAL_SECRETS"),
         private_endpoints=_flag("RATCHET_PRIVATE_ENDPOINTS", default=False),
         private_networks=_networks("RATCHET_PRIVATE_NETWORKS"),
         endpoint_ports=_ports("RATCHET_ENDPOINT_PORTS", "443,8443"),

@@ -16,18 +16,14 @@ from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
 from models.payout import Payout, SubmissionState
 from models.sealed import seal
+from models.switch import Switch
 from payouts.observe import announce_birth, release_unmatched
+from payouts.parking import switched_off
 from payouts.polling import next_poll_at
+from payouts.refused import Refused
 from payouts.standing import lock, write
 
-
-class Refused(Exception):
-    """The payout may not be created. `code` is for machines, the text tells how to mend it."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
+__all__ = ["Created", "NewPayout", "Refused", "create"]
 
 FORGOTTEN_AFTER: Final = timedelta(seconds=10)
 """A new payout is normally submitted within milliseconds."""
@@ -70,8 +66,8 @@ def create(
     session: Session, new: NewPayout, now: datetime, *, actor: str = "system", request_id: str | None = None
 ) -> Created:
     """Put a payout on record, and who did. Without a reference it is still to be submitted. Raises `Refused`."""
-    integration = _guarded(session, new.integration, new.currency, test_mode=new.test_mode)
     organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
+    integration = _guarded(session, new, organisation, now)
     if organisation is None:
         raise Refused("unknown_organisation", f"no organisation {new.organisation!r}: `ratchet endpoints add`")
     payout = Payout(
@@ -116,7 +112,8 @@ def create(
     return Created(payout.id, deliveries, release_unmatched(session, standings), is_due)
 
 
-def _guarded(session: Session, slug: str, currency: str, *, test_mode: bool) -> Integration:
+def _guarded(session: Session, new: NewPayout, organisation: Organisation | None, now: datetime) -> Integration:
+    slug, currency = new.integration, new.currency
     integration = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
     if integration is None:
         raise Refused("unknown_integration", f"no integration {slug!r}; `ratchet gateways list` shows them")
@@ -124,6 +121,8 @@ def _guarded(session: Session, slug: str, currency: str, *, test_mode: bool) -> 
         raise Refused("integration_inactive", f"{slug} is disabled; `ratchet gateways enable {slug}`")
     if not integration.payouts_enabled:
         raise Refused("payouts_disabled", f"payouts are switched off for {slug}")
+    if switch := switched_off(session, integration, currency, organisation.id if organisation else "", now):
+        raise Refused("payouts_disabled", _switched_off(switch))
     connector = connector_class(integration.connector)
     if not connector.SUPPORTS_PAYOUTS:
         raise Refused("payouts_unsupported", f"{integration.connector} cannot create payouts")
@@ -131,11 +130,17 @@ def _guarded(session: Session, slug: str, currency: str, *, test_mode: bool) -> 
         raise Refused("webhook_secret_missing", f"{slug} has no webhook secret, so its outcome could not be verified")
     if not pays_out_in(integration, currency):
         raise Refused("currency_unsupported", f"{slug} does not pay out in {currency}")
-    if integration.test_mode and not test_mode:
+    if integration.test_mode and not new.test_mode:
         raise Refused("mode_differs", f"{slug} is a test account: it would move no money")
-    if test_mode and not integration.test_mode:
+    if new.test_mode and not integration.test_mode:
         raise Refused("mode_differs", f"{slug} is no test account: it would move real money")
     return integration
+
+
+def _switched_off(switch: Switch) -> str:
+    """Return what anybody may know: not why, and of other partners nothing."""
+    end = f"until {switch.until:%Y-%m-%d %H:%M}Z" if switch.until else "until further notice"
+    return f"payouts are switched off {end}, scope {switch.scope}: nothing was created"
 
 
 def pays_out_in(integration: Integration, currency: str) -> bool:
@@ -147,7 +152,7 @@ def pays_out_in(integration: Integration, currency: str) -> bool:
 
 def _facts(new: NewPayout) -> dict[str, Any]:
     """Return what the audit trail may know: nothing of the beneficiary."""
-    names = ("integration", "organisation", "order_key", "amount_minor", "currency", "reference")
+    names = ("integration", "organisation", "order_key", "amount_minor", "currency", "reference", "test_mode")
     return {name: getattr(new, name) for name in names}
 
 

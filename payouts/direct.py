@@ -101,12 +101,16 @@ def _new(asked: DirectPayout, integration: Integration, address: Address) -> New
 
 
 def _nowhere(asked: DirectPayout, refusals: Sequence[Refused]) -> Refused:
-    """Say why nobody can carry it. Of accounts that the partner did not name, only what each lacks."""
-    if len(refusals) == 1:
+    """Say why nobody can carry it. Of accounts that the partner did not name, only what they lack, not their names."""
+    if asked.gateway and refusals:
         return refusals[0]
-    if refusals:
-        return Refused("no_gateway", "; ".join(dict.fromkeys(str(refused) for refused in refusals)))
     mode = "test" if asked.test_mode else "live"
     if asked.gateway:
         return Refused("unknown_gateway", f"no active {mode} account is called {asked.gateway}, nor is its gateway")
-    return Refused("no_gateway", f"there is no active {mode} account that could carry it")
+    lacks = dict.fromkeys(_lack(refused) for refused in refusals)
+    why = f": {'; '.join(lacks)}" if lacks else ""
+    return Refused("no_gateway", f"there is no active {mode} account that could carry it{why}")
+
+
+def _lack(refused: Refused) -> str:
+    return str(refused) if refused.code == "missing_detail" else refused.code

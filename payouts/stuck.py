@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.lifecycle import IN_FLIGHT, PayoutStatus
+from payouts.parking import PARKED
 from payouts.reasons import StuckReason
 from payouts.report import Filters, Group, StuckPayout, StuckReport
 from payouts.silence import Silence, read_silences
@@ -96,6 +97,7 @@ _HOLDS: Final = {
     StuckReason.SUBMISSION_UNKNOWN: _IS_UNCONFIRMED,
     StuckReason.NOT_RECEIVED: "p.submission = 'not_received'",
     StuckReason.INTEGRATION_INACTIVE: "NOT i.is_active",
+    StuckReason.PARKED: f"p.submission = 'unsent' AND p.poll_failure = '{PARKED}'",
     StuckReason.WEBHOOK_SECRET_MISSING: "s.lacks_secret",
     StuckReason.POLLS_FAILING: "p.poll_failures >= :failing_polls",
     StuckReason.GATEWAY_SILENT: "p.last_evidence_source IS NULL OR p.last_evidence_source = 'submission'",

@@ -16,6 +16,7 @@ from models.payout import Payout, Source, SubmissionState
 from models.sealed import seal, unseal
 from payouts.integrations import Connected, connected
 from payouts.observe import Evidence, Observed, observe, release_unmatched
+from payouts.parking import may_leave
 from payouts.polling import next_poll_at
 from payouts.standing import lock, write
 
@@ -42,6 +43,8 @@ def begin(session: Session, payout_id: str, now: datetime, prepared: Memento | N
     integration = connected(session, [payout.integration_id])[payout.integration_id]
     if not (integration.is_active and integration.payouts_enabled):
         return None  # switched off since it was created: it stays unsent, and due
+    if not may_leave(session, payout, now):
+        return None
     order = _order(payout, prepared)
     if prepared is None and integration.connector.PREPARES:
         return HandOver(payout.id, integration, order, None)

@@ -1,6 +1,7 @@
 """The contract that every file in connectors/ keeps. None is named here: dropping a file in adds it to the suite."""
 
 import asyncio
+import contextlib
 import json
 import re
 from dataclasses import replace
@@ -28,9 +29,11 @@ from connectors._base import (
     PayoutUpdate,
     Reason,
     Rejected,
+    Unaddressable,
     UnreadableEvent,
     Verified,
     WebhookRequest,
+    Wish,
 )
 from models.lifecycle import IN_FLIGHT, PayoutStatus
 from models.money import exponent
@@ -585,3 +588,13 @@ def assert_well_formed(update: PayoutUpdate) -> None:
     for amount in (update.amount_minor, update.processed_amount_minor):
         assert amount is None or (type(amount) is int and 0 <= amount <= Decimal(10) ** 18)
     assert update.occurred_at is None or update.occurred_at.utcoffset() == timedelta()
+
+
+@pytest.mark.parametrize("name", PAYING)
+def test_a_connector_that_creates_payouts_says_where_a_direct_one_goes(name: str) -> None:
+    connector = connectors.connector_class(name)
+    wish = Wish(mode="mtn", first_name="Ada", last_name="Mensah", email="ada@example.com", details={"callback_url": 1})
+
+    assert connector.address is not Connector.address
+    with contextlib.suppress(Unaddressable):
+        assert "callback_url" not in connector(Account()).address(wish).details

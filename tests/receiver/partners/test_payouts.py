@@ -219,10 +219,11 @@ def test_without_a_name_the_first_that_can_carry_it_does(partner: Partner) -> No
         ({"test_mode": True}, {"gateway": "fedapay"}, 422, "unknown_gateway"),
         ({"payouts_enabled": False}, {"gateway": "fedapay"}, 409, "payouts_disabled"),
         ({"webhook_secrets": ()}, {"gateway": "fedapay"}, 409, "webhook_secret_missing"),
-        ({"currencies": ["GNF"]}, {"gateway": "fedapay"}, 422, "currency_unsupported"),
+        ({"currencies": ["GNF"]}, {"gateway": "fedapay"}, 409, "currency_unsupported"),
         ({"connector": "stripe"}, {"gateway": "stripe"}, 409, "payouts_unsupported"),
         ({"connector": "stripe"}, {}, 409, "no_gateway"),
-        ({}, {"customer": {**CUSTOMER, "phone": None}}, 422, "missing_detail"),
+        ({}, {"gateway": "fedapay", "customer": {**CUSTOMER, "phone": None}}, 422, "missing_detail"),
+        ({}, {"customer": {**CUSTOMER, "phone": None}}, 409, "no_gateway"),
     ],
 )
 def test_a_payout_that_nobody_can_carry_is_refused_with_the_reason(
@@ -234,6 +235,16 @@ def test_a_payout_that_nobody_can_carry_is_refused_with_the_reason(
 
     assert (refused.status, refused.code) == (status, code)
     assert refused.json["detail"]
+
+
+def test_accounts_that_were_not_named_are_not_named_either(partner: Partner) -> None:
+    hidden = an_integration("fedapay", webhook_secrets=())
+
+    refused = partner.post("/v1/payouts", a_wish())
+
+    assert refused.code == "no_gateway"
+    assert "webhook_secret_missing" in refused.json["detail"]
+    assert hidden.slug not in refused.json["detail"]
 
 
 def test_a_test_key_reaches_test_accounts_only(a_partner: APartner) -> None:
