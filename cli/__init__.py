@@ -9,7 +9,7 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
-from cli import audit, check, demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck
+from cli import audit, check, demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck, switches
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
@@ -34,6 +34,7 @@ for command in (
     operators.operators,
     stuck.stuck,
     audit.audit,
+    switches.switches,
     doctor.doctor,
 ):
     ratchet.add_command(command)

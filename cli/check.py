@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cli._actor import actor
-from cli._print import Finding, findings, json_option
+from cli._print import Finding, actor, findings, json_option
 from cli.gateways import one
 from connectors._base import HttpReply, InvalidSignature, NoReply, NotSent, Reason, WebhookRequest
 from models.audit import record

@@ -161,6 +161,19 @@ class Fields:
         except InvalidAmount:
             self._refuse(name, "no amount")
 
+    def costs(self, currency: str | None, **names: str) -> dict[str, int]:
+        """Return what `names` (of `COSTS`, each with its field here) hold. One that cannot be read is left out.
+
+        They inform and decide nothing: a fee in a form that we do not know must not hold up a status.
+        """
+        found = {}
+        for cost, name in names.items():
+            try:
+                found[cost] = self.amount(name, currency)
+            except UnreadableEvent:
+                continue
+        return {cost: minor for cost, minor in found.items() if minor is not None}
+
     def moment(self, name: str) -> datetime | None:
         """Return a time, aware and in UTC: ISO 8601 (UTC where it has no offset) or whole unix seconds."""
         found = self.values.get(name)

@@ -5,7 +5,7 @@ hundreds of events a second and tens of thousands.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,6 +28,11 @@ class Standing:
     amount_minor: int
     currency: str
     test_mode: bool
+    partner_reference: str | None
+    partner_metadata: dict[str, Any] | None
+    mode: str | None
+    scheduled_at: datetime | None
+    tracking_token: str = field(repr=False)
     created_at: datetime
     status: PayoutStatus
     epoch: int
@@ -35,6 +40,7 @@ class Standing:
     is_disputed: bool
     dispute: str | None
     processed_amount_minor: int | None
+    costs: dict[str, int] | None
     failure_code: str | None
     failure_message: str | None
     estimated_delivery_at: datetime | None
@@ -51,13 +57,15 @@ class Standing:
 
 
 _COLUMNS: Final = ", ".join(f"p.{column.name}" for column in fields(Standing))
-_CHANGING: Final = [column.name for column in fields(Standing)][9:]
+_NAMES: Final = [column.name for column in fields(Standing)]
+_CHANGING: Final = _NAMES[_NAMES.index("status") :]
 _TYPES: Final = {
     **dict.fromkeys(("advanced_at", "occurred_at", "last_evidence_at", "next_poll_at"), "timestamptz"),
     **dict.fromkeys(("epoch", "sequence", "polls", "poll_step", "poll_failures"), "int"),
     "estimated_delivery_at": "timestamptz",
     "is_disputed": "boolean",
     "processed_amount_minor": "bigint",
+    "costs": "jsonb",
 }
 
 _LOCK_BY_KEYS: Final = text(
