@@ -32,8 +32,12 @@ class Settings:
     """`RATCHET_RECEIVER_PORT` (8400): the gateways' door."""
     operators_port: int
     """`RATCHET_OPERATORS_PORT` (8401): the operators' door."""
+    partners_port: int
+    """`RATCHET_PARTNERS_PORT` (8402): the partners' door."""
     bind: str
-    """`RATCHET_BIND` (127.0.0.1): the address both doors listen on."""
+    """`RATCHET_BIND` (127.0.0.1): the address the doors listen on."""
+    requests_per_second: float
+    """`RATCHET_REQUESTS_PER_SECOND` (50): of one API key, over all processes."""
     private_endpoints: bool
     """`RATCHET_PRIVATE_ENDPOINTS` (0): 1 lets endpoints be http and on private addresses. Development only."""
     poll_unit_seconds: float
@@ -86,6 +90,8 @@ def settings() -> Settings:
         home=home(),
         receiver_port=_number("RATCHET_RECEIVER_PORT", 8400),
         operators_port=_number("RATCHET_OPERATORS_PORT", 8401),
+        partners_port=_number("RATCHET_PARTNERS_PORT", 8402),
+        requests_per_second=_number("RATCHET_REQUESTS_PER_SECOND", 50.0),
         bind=os.environ.get("RATCHET_BIND", "127.0.0.1"),
         private_endpoints=_flag("RATCHET_PRIVATE_ENDPOINTS", default=False),
         poll_unit_seconds=_number("RATCHET_POLL_UNIT_SECONDS", 60.0),

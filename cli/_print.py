@@ -1,5 +1,6 @@
 """How commands print: a rich table for people, one JSON document for scripts."""
 
+import getpass
 import json
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,14 @@ def rows(title: str, columns: Sequence[str], values: Sequence[Sequence[Any]], *,
 def document(value: Any) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, default=cell, ensure_ascii=False))
+
+
+def actor() -> str:
+    """Return who types, for the audit trail."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # a container's user may have no name
+        return "cli"
 
 
 def cell(value: Any) -> str:

@@ -55,10 +55,11 @@ def up(seconds: float | None) -> None:
 
 
 def wait_ready(crew: Crew) -> None:
-    """Wait until both doors are ready. Raises `DidNotStart` with the end of the log that tells why."""
+    """Wait until every door is ready. Raises `DidNotStart` with the end of the log that tells why."""
     known = settings.settings()
     deadline = time.monotonic() + READY_SECONDS
-    for name, port in (("receiver", known.receiver_port), ("operators", known.operators_port)):
+    doors = {"receiver": known.receiver_port, "partners": known.partners_port, "operators": known.operators_port}
+    for name, port in doors.items():
         while not _is_ready(port):
             gone = crew.ended()
             if gone or time.monotonic() > deadline:
@@ -97,6 +98,7 @@ def _greet(house: House) -> None:
     click.echo(
         f"Ratchet is up.\n"
         f"  gateways POST to     http://{known.bind}:{known.receiver_port}/webhooks/<integration>\n"
+        f"  partners' API        http://{known.bind}:{known.partners_port}/v1, described in /openapi.json\n"
         f"  stuck-payout report  http://{known.bind}:{known.operators_port}/ops/stuck\n"
         f"                       sign in as operator; the password stands in {password_file}\n"
         f"  health               http://{known.bind}:{known.receiver_port}/readyz and /metrics\n"

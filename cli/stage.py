@@ -141,8 +141,8 @@ class Stage:
         self.folder = folder
         self.seed = seed
         self._reconcilers = reconcilers
-        ports = processes.free_ports(5)
-        self.ports = dict(zip(("receiver", "operators", "sandbox", "partner", "kit"), ports, strict=True))
+        names = ("receiver", "partners", "operators", "sandbox", "partner", "kit")
+        self.ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
         self._others: list[Any] = []
         self._dice = random.Random(seed)  # noqa: S311 (a repeatable story, no secret)
         self._created = 0
@@ -152,12 +152,7 @@ class Stage:
         self.house = House(self.folder, durable=True, ignore_given=True)
         self.house.__enter__()
         try:
-            environment = {
-                **SHORTENED,
-                "RATCHET_RECEIVER_PORT": str(self.ports["receiver"]),
-                "RATCHET_OPERATORS_PORT": str(self.ports["operators"]),
-            }
-            settings.adopt(environment)
+            settings.adopt({**SHORTENED, **self._port_environment()})
             self._open()
         except BaseException:
             self.__exit__(None, None, None)
@@ -203,10 +198,8 @@ class Stage:
         return self.folder / "receiver.db"
 
     def _port_environment(self) -> dict[str, str]:
-        return {
-            "RATCHET_RECEIVER_PORT": str(self.ports["receiver"]),
-            "RATCHET_OPERATORS_PORT": str(self.ports["operators"]),
-        }
+        doors = ("receiver", "partners", "operators")
+        return {f"RATCHET_{door.upper()}_PORT": str(self.ports[door]) for door in doors}
 
     def _start(self, module: str, *arguments: str, **environment: str) -> None:
         log = self.folder / "logs" / f"{module}.log"

@@ -26,6 +26,8 @@ class Integration(SQLModel, table=True, metadata=metadata):
     """What can be told without opening `sealed`: without a secret no webhook is accepted and no payout created."""
     is_active: bool = True
     payouts_enabled: bool = True
+    test_mode: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """An account that moves no money: the only kind that payouts of test keys are routed to."""
     polls_paused_until: datetime | None = None
     """Set when the gateway asks us to slow down."""
     created_at: datetime

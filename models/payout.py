@@ -49,6 +49,8 @@ class Payout(SQLModel, table=True, metadata=metadata):
         CheckConstraint(
             f"next_poll_at IS NOT NULL OR status NOT IN ({_IN_FLIGHT_SQL})", name="in_flight_has_a_next_poll"
         ),
+        # A partner's list: its own, of its key's mode, newest first.
+        Index("ix_payout_listed", "organisation_id", "test_mode", "id"),
         Index("ix_payout_due", "integration_id", "next_poll_at", postgresql_where=text("next_poll_at IS NOT NULL")),
         Index("ix_payout_in_flight", "advanced_at", postgresql_where=text(f"status IN ({_IN_FLIGHT_SQL})")),
         # The few that the stuck-payout report must find whatever their status and however many are in flight.
@@ -62,7 +64,7 @@ class Payout(SQLModel, table=True, metadata=metadata):
     )
 
     id: str = Field(default_factory=lambda: new_id("pay"), primary_key=True)
-    organisation_id: str = Field(foreign_key="organisation.id", index=True)
+    organisation_id: str = Field(foreign_key="organisation.id")
     integration_id: int = Field(foreign_key="integration.id")
     order_key: str
     """Our key at the gateway: unique per integration, its idempotency key where it has one."""

@@ -9,13 +9,15 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+import models.api_key
 import models.audit
 import models.endpoint
 import models.inbox
 import models.integration
 import models.organisation
 import models.outbox
-import models.payout  # noqa: F401 (each import registers its tables)
+import models.payout
+import models.remembered  # noqa: F401 (each import registers its tables)
 from models.database import engine
 
 _MIGRATING: Final = 4_837_102

@@ -1,4 +1,4 @@
-"""Run one door: `python -m receiver gateways` or `python -m receiver operators`."""
+"""Run one door: `python -m receiver gateways`, `partners` or `operators`."""
 
 import sys
 
@@ -12,7 +12,7 @@ from telemetry import logs
 def main(door: str) -> None:
     """Serve until SIGTERM; requests under way are answered first."""
     known = settings()
-    ports = {"gateways": known.receiver_port, "operators": known.operators_port}
+    ports = {"gateways": known.receiver_port, "partners": known.partners_port, "operators": known.operators_port}
     if door not in ports:
         raise SystemExit(f"no door {door!r}; there are: {', '.join(ports)}")
     logs.configure("receiver" if door == "gateways" else door, known.log_level)

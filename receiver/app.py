@@ -1,4 +1,4 @@
-"""The doors as ASGI apps: `gateways` and `operators`, each a process of its own in the Procfile."""
+"""The doors as ASGI apps: `gateways`, `partners` and `operators`, each a process of its own in the Procfile."""
 
 import gc
 from collections.abc import AsyncIterator, Sequence
@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -56,6 +57,15 @@ def gateways() -> ASGIApp:
     return FrontDoor(GatewaysDoor(directory, writer), starlette)
 
 
+def partners() -> ASGIApp:
+    """Return the partners' door."""
+    from receiver.partners import routes as partners_routes
+
+    app = _starlette(partners_routes.ROUTES, middleware=partners_routes.MIDDLEWARE)
+    app.router.redirect_slashes = False  # a redirect would have clients send their key once more
+    return app
+
+
 def operators() -> ASGIApp:
     """Return the operators' door."""
     from receiver.operators import routes as operators_routes  # each process loads its own door only
@@ -63,9 +73,12 @@ def operators() -> ASGIApp:
     return _starlette(operators_routes.ROUTES)
 
 
-def _starlette(routes: Sequence[BaseRoute], lifespan: object = None) -> Starlette:
+def _starlette(
+    routes: Sequence[BaseRoute], lifespan: object = None, middleware: Sequence[Middleware] = ()
+) -> Starlette:
     return Starlette(
         routes=[*health.ROUTES, *routes],
+        middleware=middleware,
         lifespan=lifespan,  # type: ignore[arg-type]
         exception_handlers={HTTPException: on_http_exception},
     )

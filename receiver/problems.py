@@ -1,7 +1,7 @@
 """Refusals as RFC 9457 problem documents, each with a machine-readable `code`."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -18,13 +18,21 @@ class Problem:
     """One refusal, rendered once and sent as often as needed."""
 
     def __init__(
-        self, status: int, code: str, title: str, *, detail: str | None = None, retry_after: int = 0, allow: str = ""
+        self,
+        status: int,
+        code: str,
+        title: str,
+        *,
+        detail: str | None = None,
+        retry_after: int = 0,
+        allow: str = "",
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Render it. `retry_after` in seconds and `allow` add their headers."""
+        """Render it. `retry_after` in seconds and `allow` add their headers, `more` its members."""
         self.status = status
         self.code = code
         document = {"type": "about:blank", "title": title, "status": status, "code": code}
-        self.body = orjson.dumps(document | ({"detail": detail} if detail else {}))
+        self.body = orjson.dumps({**document, **({"detail": detail} if detail else {}), **(more or {})})
         self.headers = {"content-type": MEDIA_TYPE, "content-length": str(len(self.body))}
         if retry_after:
             self.headers["retry-after"] = str(retry_after)

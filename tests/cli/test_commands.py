@@ -229,3 +229,31 @@ def test_migrate_twice_changes_nothing_the_second_time() -> None:
 
     assert result.exit_code == 0
     assert f"{schema.wanted()} → {schema.wanted()}" in result.output
+
+
+def test_a_key_is_shown_once_and_listed_by_its_end() -> None:
+    minted = run("keys", "mint", "Acme", "--live", "--scope", "payouts.read", "--name", "reports")
+    key_id, key = minted.stdout.splitlines()
+
+    listed = json.loads(run("keys", "list", "--json").output)
+
+    assert key.startswith("sk_live_")
+    assert [(row["id"], row["key"], row["scopes"], row["opens"]) for row in listed] == [
+        (key_id, f"sk_live_…{key[-4:]}", ["payouts.read"], True)
+    ]
+    assert key not in run("keys", "list").output
+
+
+def test_a_rotated_key_ends_after_its_grace_and_a_revoked_one_now() -> None:
+    key_id, _ = run("keys", "mint", "Acme").stdout.splitlines()
+
+    successor_id, successor = run("keys", "rotate", key_id, "--keep-old-hours", "2").stdout.splitlines()
+    run("keys", "revoke", successor_id)
+
+    rows = {row["id"]: row for row in json.loads(run("keys", "list", "--json").output)}
+    assert successor.startswith("sk_test_")
+    assert rows[key_id]["opens"] is True
+    assert rows[key_id]["expires_at"] is not None
+    assert rows[successor_id]["opens"] is False
+    assert run("keys", "rotate", successor_id).exit_code == 1
+    assert "unknown_key" in run("keys", "revoke", "key_0").output

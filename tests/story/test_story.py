@@ -71,9 +71,12 @@ def test_the_demo_tells_the_whole_story_and_every_check_holds() -> None:
 
 
 def test_up_runs_until_told_to_stop_and_leaves_nothing_behind(open_folder: Path) -> None:
-    receiver, operators = free_port(), free_port()
+    receiver, partners, operators = free_port(), free_port(), free_port()
     environment = a_clean_environment(
-        RATCHET_HOME=str(open_folder), RATCHET_RECEIVER_PORT=str(receiver), RATCHET_OPERATORS_PORT=str(operators)
+        RATCHET_HOME=str(open_folder),
+        RATCHET_RECEIVER_PORT=str(receiver),
+        RATCHET_PARTNERS_PORT=str(partners),
+        RATCHET_OPERATORS_PORT=str(operators),
     )
     log = open_folder / "up.txt"
     with log.open("w") as output:
@@ -88,6 +91,7 @@ def test_up_runs_until_told_to_stop_and_leaves_nothing_behind(open_folder: Path)
         doctor = subprocess.run(ratchet("doctor"), env=environment, capture_output=True, text=True, check=False)
         answers = {path: _status(receiver, path) for path in ("/healthz", "/readyz", "/metrics", "/webhooks/nobody")}
         report = _status(operators, "/ops/stuck.json")
+        api = {path: _status(partners, path) for path in ("/openapi.json", "/v1/payouts")}
     finally:
         up.send_signal(signal.SIGINT)
         code = up.wait(60)
@@ -96,6 +100,7 @@ def test_up_runs_until_told_to_stop_and_leaves_nothing_behind(open_folder: Path)
     assert doctor.returncode == 0, doctor.stdout
     assert answers == {"/healthz": 200, "/readyz": 200, "/metrics": 200, "/webhooks/nobody": 404}
     assert report == 401
+    assert api == {"/openapi.json": 200, "/v1/payouts": 401}
     assert len(children) >= 6
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
     assert not (open_folder / "environment").exists()
@@ -103,7 +108,10 @@ def test_up_runs_until_told_to_stop_and_leaves_nothing_behind(open_folder: Path)
 
 def test_a_second_up_on_the_same_folder_keeps_its_data(open_folder: Path) -> None:
     environment = a_clean_environment(
-        RATCHET_HOME=str(open_folder), RATCHET_RECEIVER_PORT=str(free_port()), RATCHET_OPERATORS_PORT=str(free_port())
+        RATCHET_HOME=str(open_folder),
+        RATCHET_RECEIVER_PORT=str(free_port()),
+        RATCHET_PARTNERS_PORT=str(free_port()),
+        RATCHET_OPERATORS_PORT=str(free_port()),
     )
 
     runs = [

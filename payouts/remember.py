@@ -1,0 +1,122 @@
+"""Idempotency: one key, one effect, one answer.
+
+The answer is written in the transaction of its effect. A twin at the same moment is told apart by an advisory lock
+that is tried, not waited for: twins that wait inside the database would hold every connection of the pool.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from psycopg.errors import UniqueViolation
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+
+from models.lifecycle import IN_FLIGHT
+from models.remembered import RememberedAnswer
+from models.sealed import seal, unseal
+from payouts.create import Refused
+from payouts.keys import Caller
+
+KEPT: Final = timedelta(hours=24)
+"""At least; and for as long as the payout that was created is in flight."""
+LONGEST_KEY: Final = 255
+MOST_PRUNED: Final = 1_000
+
+
+class TwinAtWork(Exception):
+    """The same key is being worked on at this moment. Its answer is not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request under a key."""
+
+    caller: Caller
+    key: str
+    fingerprint: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer as it was given."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+
+
+def fingerprint_of(method: str, path: str, body: bytes) -> bytes:
+    """Return a digest of what is asked for."""
+    return hashlib.sha256(b"\n".join((method.encode(), path.encode(), body))).digest()
+
+
+def recall(session: Session, asked: Asked) -> Given | None:
+    """Return what was answered under this key, or None when the caller is to work, alone, until it commits.
+
+    Raises `TwinAtWork`, and `Refused` when the key stands for something else.
+    """
+    name = f"{asked.caller.organisation_id}/{asked.caller.test_mode}/{asked.key}"
+    if not session.connection().execute(_TRY_LOCK, {"name": name}).scalar_one():
+        raise TwinAtWork
+    # A statement of its own: its snapshot must be younger than the lock.
+    row = session.connection().execute(_RECALL, _names(asked)).one_or_none()
+    if row is None:
+        return None
+    if bytes(row.fingerprint) != asked.fingerprint:
+        raise Refused(
+            "idempotency_conflict",
+            "this Idempotency-Key was used for another request: send the same request again, or take a new key",
+        )
+    opened = unseal(bytes(row.sealed))
+    return Given(opened["status"], opened["headers"], opened["body"].encode())
+
+
+def remember(session: Session, asked: Asked, given: Given, payout_id: str | None, now: datetime) -> None:
+    """Keep an answer. Raises `TwinAtWork` if somebody has answered meanwhile: then nothing of this one may stay."""
+    answer = {"status": given.status, "headers": given.headers, "body": given.body.decode()}
+    row = RememberedAnswer(
+        organisation_id=asked.caller.organisation_id,
+        test_mode=asked.caller.test_mode,
+        key=asked.key,
+        fingerprint=asked.fingerprint,
+        sealed=seal(answer),
+        payout_id=payout_id,
+        created_at=now,
+    )
+    try:
+        session.add(row)
+        session.flush()
+    except IntegrityError as error:
+        if not isinstance(error.orig, UniqueViolation):
+            raise
+        raise TwinAtWork from None
+
+
+def prune(session: Session, now: datetime, most: int = MOST_PRUNED) -> int:
+    """Forget old answers, at most so many; return how many went."""
+    return session.connection().execute(_PRUNE, {"old": now - KEPT, "most": most}).rowcount
+
+
+def _names(asked: Asked) -> dict[str, object]:
+    caller = asked.caller
+    return {"organisation": caller.organisation_id, "test_mode": caller.test_mode, "key": asked.key}
+
+
+_TRY_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 4837103))")
+_RECALL: Final = text(
+    "SELECT fingerprint, sealed FROM remembered_answer"
+    " WHERE organisation_id = :organisation AND test_mode = :test_mode AND key = :key"
+)
+_IN_FLIGHT: Final = ", ".join(f"'{status}'" for status in sorted(IN_FLIGHT))
+_PRUNE: Final = text(
+    f"""
+    DELETE FROM remembered_answer WHERE ctid = ANY(ARRAY(
+        SELECT r.ctid FROM remembered_answer r LEFT JOIN payout p ON p.id = r.payout_id
+        WHERE r.created_at < :old AND (p.id IS NULL OR p.status NOT IN ({_IN_FLIGHT}))
+        ORDER BY r.created_at LIMIT :most
+    ))
+    """  # noqa: S608 (our own status words)
+)

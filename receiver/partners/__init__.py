@@ -1,0 +1,1 @@
+"""The partners' door: the API under /v1, described by the same declarations that serve it."""

@@ -1,0 +1,87 @@
+"""Refusals at the partners' door: every code with its status and title, in one table."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from receiver.problems import Problem
+
+CODES: Final[dict[str, tuple[int, str]]] = {
+    # who asks
+    "invalid_api_key": (401, "Send a valid API key: Authorization: Bearer sk_…"),
+    "missing_scope": (403, "This key may not do that"),
+    # what is asked
+    "malformed_json": (400, "The body is not JSON that can be read in one way only"),
+    "invalid_idempotency_key": (400, "The Idempotency-Key cannot be used"),
+    "not_found": (404, "There is nothing here"),
+    "method_not_allowed": (405, "This cannot be done here"),
+    "body_too_large": (413, "The body is too large"),
+    "not_json": (415, "Send JSON: Content-Type: application/json"),
+    "invalid_request": (422, "The request does not say what it must"),
+    # idempotency
+    "idempotency_conflict": (409, "This Idempotency-Key stands for another request"),
+    "idempotency_in_progress": (409, "A request under this Idempotency-Key is under way"),
+    # payouts
+    "unknown_payout": (404, "There is no such payout"),
+    # our own troubles
+    "too_many_requests": (429, "Too many requests under this key"),
+    "internal_error": (500, "Something failed on our side; it was not your request"),
+    "overloaded": (503, "Too many requests wait; send it again"),
+    "unavailable": (503, "This cannot be answered now; send it again"),
+}
+"""What a rule or this door refuses by. A code that is missing here is answered 409: a rule that spoke up."""
+
+PASSING: Final = frozenset({"idempotency_conflict", "idempotency_in_progress", "too_many_requests"})
+"""Never remembered under an Idempotency-Key."""
+
+RETRY_AFTER: Final = {"too_many_requests": 1, "idempotency_in_progress": 1, "overloaded": 1, "unavailable": 5}
+"""Seconds."""
+
+
+class Refusal(Exception):
+    """One request is refused. The door answers it."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        *,
+        errors: Sequence[dict[str, Any]] = (),
+        retry_after: int | None = None,
+        allow: str = "",
+    ) -> None:
+        """`detail` tells how to mend it; `errors` point at what is wrong; `retry_after` in seconds."""
+        super().__init__(code)
+        self.code = code
+        self.status, self.title = CODES.get(code, (409, code.replace("_", " ").capitalize()))
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.retry_after = RETRY_AFTER.get(code, 0) if retry_after is None else retry_after
+        self.allow = allow
+
+    @property
+    def is_passing(self) -> bool:
+        """Tell whether it says something about this moment only, and nothing about the request."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.code in PASSING
+
+    def problem(self) -> Problem:
+        """Render it."""
+        more = {"errors": list(self.errors)} if self.errors else None
+        problem = Problem(
+            self.status,
+            self.code,
+            self.title,
+            detail=self.detail,
+            retry_after=self.retry_after,
+            allow=self.allow,
+            more=more,
+        )
+        if self.code == "invalid_api_key":
+            problem.headers["www-authenticate"] = 'Bearer realm="Ratchet"'
+        return problem
+
+    def response(self) -> Response:
+        """Return it as a Starlette response."""
+        return self.problem().response()

@@ -1,0 +1,29 @@
+"""Everything at the partners' door, on one screen."""
+
+from typing import Final
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from receiver.partners import payouts
+from receiver.partners.dispatch import routes
+from receiver.partners.door import PartnersDoor
+from receiver.partners.openapi import document
+from receiver.partners.operation import Operation
+
+OPERATIONS: Final[list[Operation]] = [
+    *payouts.OPERATIONS,
+]
+
+_DOCUMENT: Final = document(OPERATIONS)
+
+
+def _openapi(_: Request) -> Response:
+    return Response(_DOCUMENT, media_type="application/json")
+
+
+ROUTES: Final[list[BaseRoute]] = [Route("/openapi.json", _openapi), *routes(OPERATIONS)]
+
+MIDDLEWARE: Final = [Middleware(PartnersDoor)]

@@ -1,0 +1,116 @@
+"""What requests and answers are made of: the models that validate are the models that are described."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+
+from payouts.payload import rfc3339
+from receiver.partners.refusals import Refusal
+
+LARGEST_PAGE: Final = 100
+
+_Shown = TypeVar("_Shown", bound=BaseModel)
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Body(BaseModel):
+    """A request's body, or a part of it. Strict: "1" is no number, and an unknown member is refused, not ignored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True, frozen=True)
+
+
+class Query(BaseModel):
+    """A request's query parameters. Unknown ones are refused: a misspelt filter would filter nothing."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+
+class Shown(BaseModel):
+    """An answer's body, or a part of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[
+    AwareDatetime,
+    AfterValidator(_utc),
+    PlainSerializer(rfc3339, return_type=str),
+    Field(examples=["2026-05-12T09:15:00Z"]),
+]
+"""A time with its zone, written in UTC."""
+
+
+class PageQuery(Query):
+    """Which part of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE, description="How many at most")] = 20
+    after: Annotated[
+        str | None,
+        Field(pattern="^[a-z]+_[0-9a-f]{28}$", description="`next_cursor` of the page before"),
+    ] = None
+
+
+class Page(Shown, Generic[_Shown]):
+    """A part of a list, newest first. Pages do not shift when something is added meanwhile."""
+
+    data: list[_Shown]
+    has_more: bool
+    next_cursor: Annotated[str | None, Field(description="Send it as `after` to read on; null at the end")]
+
+
+def read_json(model: type[_Model], canonical: bytes) -> _Model:
+    """Return a body as its model. Raises `Refusal` that points at everything that is wrong."""
+    try:
+        checked = model.model_validate_json(canonical)
+    except ValidationError as error:
+        raise Refusal("invalid_request", errors=[_pointed(fault) for fault in error.errors()]) from None
+    if rb"\u0000" in canonical and (faults := list(_nul(checked.model_dump(), ()))):
+        raise Refusal("invalid_request", errors=faults)
+    return checked
+
+
+def read_query(model: type[_Model], given: list[tuple[str, str]]) -> _Model:
+    """Return query parameters as their model. Raises `Refusal`."""
+    names = [name for name, _ in given]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Refusal("invalid_request", errors=[{"parameter": name, "detail": "given twice"} for name in twice])
+    if any("\x00" in name or "\x00" in value for name, value in given):
+        raise Refusal("invalid_request", errors=[{"parameter": "?", "detail": _NUL}])
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        faults = [
+            {"parameter": ".".join(map(str, fault["loc"])) or "?", "detail": fault["msg"]} for fault in error.errors()
+        ]
+        raise Refusal("invalid_request", errors=faults) from None
+
+
+_NUL: Final = "Text holds a NUL character"
+
+
+def _pointed(fault: Any) -> dict[str, str]:
+    return {"pointer": _pointer(fault["loc"]), "detail": fault["msg"].removeprefix("Value error, ")}
+
+
+def _pointer(steps: tuple[Any, ...]) -> str:
+    """Return a JSON pointer as a URI fragment, as RFC 9457 shows them: `#/customer/email`."""
+    return "#" + "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _nul(value: Any, at: tuple[Any, ...]) -> Any:
+    """Find what PostgreSQL's text cannot hold."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _nul(name, at)
+            yield from _nul(item, (*at, name))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _nul(item, (*at, number))
+    elif isinstance(value, str) and "\x00" in value:
+        yield {"pointer": _pointer(at), "detail": _NUL}
