@@ -1,5 +1,6 @@
 """The only reader of the environment. Everything that differs between two installations is one field here."""
 
+import ipaddress
 import math
 import os
 from dataclasses import dataclass, field
@@ -39,7 +40,12 @@ class Settings:
     requests_per_second: float
     """`RATCHET_REQUESTS_PER_SECOND` (50): of one API key, over all processes."""
     private_endpoints: bool
-    """`RATCHET_PRIVATE_ENDPOINTS` (0): 1 lets endpoints be http and on private addresses. Development only."""
+    """`RATCHET_PRIVATE_ENDPOINTS` (0): 1 lets endpoints be on loopback and private addresses, over http and at any
+    port. Development only."""
+    private_networks: tuple[str, ...]
+    """`RATCHET_PRIVATE_NETWORKS` (none): the same for these networks, comma separated: `10.20.0.0/16,fd00:1::/64`."""
+    endpoint_ports: tuple[int, ...]
+    """`RATCHET_ENDPOINT_PORTS` (443,8443): where endpoints may listen."""
     poll_unit_seconds: float
     """`RATCHET_POLL_UNIT_SECONDS` (60): what the poll schedules count in. The demo shortens it."""
     polls_per_second: int
@@ -77,6 +83,24 @@ def _flag(name: str, *, default: bool) -> bool:
     return text in {"1", "true", "yes"}
 
 
+def _list(name: str, default: str = "") -> tuple[str, ...]:
+    return tuple(part.strip() for part in os.environ.get(name, default).split(",") if part.strip())
+
+
+def _ports(name: str, default: str) -> tuple[int, ...]:
+    parts = _list(name, default)
+    if not all(part.isdecimal() and 0 < int(part) < 65536 for part in parts):  # noqa: PLR2004 (ports)
+        raise InvalidSettings(f"{name} must be ports, comma separated")
+    return tuple(int(part) for part in parts)
+
+
+def _networks(name: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(part)) for part in _list(name))
+    except ValueError:
+        raise InvalidSettings(f"{name} must be networks like 10.20.0.0/16, comma separated") from None
+
+
 @cache
 def settings() -> Settings:
     """Read the environment once. Raises `InvalidSettings`."""
@@ -94,6 +118,8 @@ def settings() -> Settings:
         requests_per_second=_number("RATCHET_REQUESTS_PER_SECOND", 50.0),
         bind=os.environ.get("RATCHET_BIND", "127.0.0.1"),
         private_endpoints=_flag("RATCHET_PRIVATE_ENDPOINTS", default=False),
+        private_networks=_networks("RATCHET_PRIVATE_NETWORKS"),
+        endpoint_ports=_ports("RATCHET_ENDPOINT_PORTS", "443,8443"),
         poll_unit_seconds=_number("RATCHET_POLL_UNIT_SECONDS", 60.0),
         polls_per_second=_number("RATCHET_POLLS_PER_SECOND", 5),
         retry_scale=_number("RATCHET_RETRY_SCALE", 1.0),

@@ -141,11 +141,9 @@ def _introduce(url: str) -> None:
     """Put one integration and one partner with one endpoint on record."""
     from models import schema
     from models.database import engine, transaction
-    from models.endpoint import Endpoint
+    from models.endpoint import Endpoint, EndpointSecrets, new_secret
     from models.integration import Integration, IntegrationSecrets
     from models.organisation import Organisation
-    from models.sealed import seal
-    from workers.signing import new_secret
 
     schema.migrate()
     now = datetime.now(UTC)
@@ -153,7 +151,7 @@ def _introduce(url: str) -> None:
         organisation = Organisation(name="Acme", created_at=now)
         session.add(organisation)
         session.flush()
-        sealed = seal([new_secret()])
+        sealed = EndpointSecrets.of(new_secret()).sealed()
         session.add(Endpoint(organisation_id=organisation.id, url=url, sealed=sealed, created_at=now, updated_at=now))
         integration = Integration(
             slug=SLUG, connector="paycore", sealed=b"", has_webhook_secret=False, created_at=now, updated_at=now

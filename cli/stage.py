@@ -212,11 +212,9 @@ class Stage:
     def _introduce(self) -> str:
         """Configure integrations here and accounts there; return the partner's secret."""
         from models.database import transaction
-        from models.endpoint import Endpoint
+        from models.endpoint import Endpoint, EndpointSecrets, new_secret
         from models.integration import Integration, IntegrationSecrets
         from models.organisation import Organisation
-        from models.sealed import seal
-        from workers.signing import new_secret
 
         now = datetime.now(UTC)
         secret = new_secret()
@@ -227,7 +225,11 @@ class Stage:
             url = f"http://127.0.0.1:{self.ports['partner']}/hooks"
             session.add(
                 Endpoint(
-                    organisation_id=organisation.id, url=url, sealed=seal([secret]), created_at=now, updated_at=now
+                    organisation_id=organisation.id,
+                    url=url,
+                    sealed=EndpointSecrets.of(secret).sealed(),
+                    created_at=now,
+                    updated_at=now,
                 )
             )
             for connector, credentials in CREDENTIALS.items():

@@ -14,6 +14,8 @@ class Organisation(SQLModel, table=True, metadata=metadata):
     id: str = Field(default_factory=lambda: new_id("org"), primary_key=True)
     name: str = Field(unique=True)
     created_at: datetime
+    contact_email: str | None = None
+    """Who is written to when an endpoint of theirs is switched off."""
 
 
 class Operator(SQLModel, table=True, metadata=metadata):

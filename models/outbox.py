@@ -21,16 +21,18 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     """We stopped trying; a person decides."""
+    DROPPED = "dropped"
+    """Its endpoint was deleted before it could be delivered."""
 
 
 class Delivery(SQLModel, table=True, metadata=metadata):
-    """One payout event owed to one endpoint. Only the oldest open one of an (endpoint, payout) may be attempted."""
+    """One event owed to one endpoint. Only the oldest open one of an (endpoint, payout) may be attempted."""
 
     __table_args__ = (
         # Claims by id ask `closed_at IS NULL`, everybody else asks the state: they must never differ.
         CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="open_until_closed"),
         Index("ix_delivery_open", "endpoint_id", "payout_id", "sequence", postgresql_where=text("state = 'open'")),
-        Index("ix_delivery_due", "next_attempt_at", postgresql_where=text("state = 'open'")),
+        Index("ix_delivery_due", "endpoint_id", "next_attempt_at", postgresql_where=text("state = 'open'")),
         Index("ix_delivery_dead", "id", postgresql_where=text("state = 'dead'")),
         Index("ix_delivery_payout", "payout_id"),
         {"postgresql_with": {"fillfactor": "80"}},
@@ -38,8 +40,10 @@ class Delivery(SQLModel, table=True, metadata=metadata):
 
     id: str = Field(default_factory=lambda: new_id("dlv"), primary_key=True)
     endpoint_id: str
-    payout_id: str
+    payout_id: str | None = None
+    """None for a notice, which waits for no other delivery."""
     event_id: str
+    """Of a `PayoutEvent`, or of a `Notice`."""
     sequence: int
     state: str = Field(default=DeliveryState.OPEN, sa_column_kwargs={"server_default": "open"})
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
@@ -75,6 +79,7 @@ class Announcement:
     id: str
     payout_id: str
     organisation_id: str
+    test_mode: bool
     sequence: int
     previous_status: str | None
     status: str
@@ -90,13 +95,13 @@ def fan_out(session: Session, announcements: Sequence[Announcement], now: dateti
     rows = [{name: getattr(announcement, name) for name in _EVENT_COLUMNS} for announcement in announcements]
     session.connection().execute(_WRITE_EVENTS, {"rows": _as_json(rows), "now": now})
     organisations = list({announcement.organisation_id for announcement in announcements})
-    subscribed: dict[str, list[tuple[str, list[str] | None]]] = {}
-    for endpoint_id, organisation_id, types in session.connection().execute(_SUBSCRIBED, {"ids": organisations}):
-        subscribed.setdefault(organisation_id, []).append((endpoint_id, types))
+    subscribed: dict[tuple[str, bool], list[tuple[str, list[str] | None]]] = {}
+    for organisation_id, test_mode, *hearer in session.connection().execute(_SUBSCRIBED, {"ids": organisations}):
+        subscribed.setdefault((organisation_id, test_mode), []).append((hearer[0], hearer[1]))
     owed = [
         (new_id("dlv"), endpoint_id, announcement)
         for announcement in announcements
-        for endpoint_id, types in subscribed.get(announcement.organisation_id, ())
+        for endpoint_id, types in subscribed.get((announcement.organisation_id, announcement.test_mode), ())
         if types is None or f"payout.{announcement.status}" in types
     ]
     if owed:
@@ -133,7 +138,7 @@ _WRITE_EVENTS: Final = text(
 )
 
 _SUBSCRIBED: Final = text(
-    "SELECT id, organisation_id, event_types FROM endpoint WHERE organisation_id = ANY(:ids) AND is_enabled"
+    "SELECT organisation_id, test_mode, id, event_types FROM endpoint WHERE organisation_id = ANY(:ids) AND is_enabled"
 )
 
 _OWE: Final = text(

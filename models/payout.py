@@ -143,5 +143,5 @@ class PayoutEvent(SQLModel, table=True, metadata=metadata):
     source: str
     occurred_at: datetime | None = None
     created_at: datetime
-    payload: str = Field(repr=False)
-    """The JSON body, made once, so that every attempt at every endpoint sends the same bytes."""
+    payload: str | None = Field(default=None, repr=False)
+    """The JSON body, made once, so that every attempt at every endpoint sends the same bytes. None once pruned."""

@@ -14,6 +14,7 @@ import models.audit
 import models.endpoint
 import models.inbox
 import models.integration
+import models.notice
 import models.organisation
 import models.outbox
 import models.payout

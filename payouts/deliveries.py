@@ -6,7 +6,7 @@ a partner that refuses one payout's event delays that payout alone.
 
 import random
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -52,6 +52,18 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an endpoint's webhooks go and how they are signed: one for all that is claimed of it at a time."""
+
+    url: str = field(repr=False)
+    schemes: tuple[str, ...]
+    sealed: bytes = field(repr=False)
+    sealed_headers: bytes | None = field(default=None, repr=False)
+    retry_schedule: tuple[int, ...] | None = None
+    """Seconds; None is the usual one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """One delivery that this worker may attempt once, until its lease ends."""
 
@@ -59,12 +71,11 @@ class Claimed:
     number: int
     """Of the attempt, from 1."""
     endpoint_id: str
-    payout_id: str
+    payout_id: str | None
     event_id: str
     leased_until: datetime
     payload: str = field(repr=False)
-    url: str = field(repr=False)
-    sealed: bytes = field(repr=False)
+    to: Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,8 @@ def claim(session: Session, ids: Sequence[str], now: datetime) -> list[Claimed]:
     """Lease those of these deliveries that are due heads and that nobody else holds."""
     leased_until = now + LEASE
     asked = {"ids": as_json(list(ids)), "now": now, "lease": leased_until}
-    rows = session.connection().execute(_CLAIM, asked)
+    rows = session.connection().execute(_CLAIM, asked).all()
+    destinations = _destinations(session, {row.endpoint_id for row in rows})
     return [
         Claimed(
             row.id,
@@ -94,11 +106,27 @@ def claim(session: Session, ids: Sequence[str], now: datetime) -> list[Claimed]:
             row.event_id,
             leased_until,
             row.payload,
-            row.url,
-            row.sealed,
+            destinations[row.endpoint_id],
         )
         for row in rows
     ]
+
+
+def _destinations(session: Session, ids: Collection[str]) -> dict[str, Destination]:
+    """Read each endpoint once, however many of its deliveries were claimed."""
+    if not ids:
+        return {}
+    rows = session.connection().execute(_DESTINATIONS, {"ids": list(ids)})
+    return {
+        row.id: Destination(
+            row.url,
+            tuple(row.schemes),
+            row.sealed,
+            row.sealed_headers,
+            None if row.retry_schedule is None else tuple(row.retry_schedule),
+        )
+        for row in rows
+    }
 
 
 def record(session: Session, finished: Sequence[Finished], now: datetime) -> None:
@@ -125,23 +153,27 @@ def record(session: Session, finished: Sequence[Finished], now: datetime) -> Non
 
 def successors(session: Session, finished: Sequence[Finished], now: datetime) -> list[str]:
     """Return the deliveries that have just become heads. Ask after the commit of `record`, or one could be missed."""
-    pairs = {(one.claimed.endpoint_id, one.claimed.payout_id) for one in finished}
+    pairs = {(one.claimed.endpoint_id, one.claimed.payout_id) for one in finished if one.claimed.payout_id}
     asked = as_json([{"endpoint": endpoint, "payout": payout} for endpoint, payout in pairs])
     return [row[0] for row in session.connection().execute(_SUCCESSORS, {"pairs": asked, "now": now})]
 
 
-def retry_after(number: int) -> timedelta | None:
-    """Return the wait after failed attempt `number` (from 1), jittered, or None after the last."""
-    if number >= MOST_ATTEMPTS:
+def retry_after(number: int, schedule: Sequence[int] | None = None) -> timedelta | None:
+    """Return the wait after failed attempt `number` (from 1), jittered, or None after the last.
+
+    `schedule` is an endpoint's own, in seconds.
+    """
+    waits = RETRY_AFTER if schedule is None else tuple(timedelta(seconds=seconds) for seconds in schedule)
+    if number > len(waits):
         return None
     spread = random.uniform(1.0, 1 + JITTER)  # noqa: S311 (spreads load, guards nothing)
-    return RETRY_AFTER[number - 1] * (spread * settings().retry_scale)
+    return waits[number - 1] * (spread * settings().retry_scale)
 
 
 def _what_next(one: Finished, now: datetime) -> tuple[DeliveryState, datetime]:
     if one.outcome is Outcome.DELIVERED:
         return DeliveryState.DELIVERED, now
-    wait = retry_after(one.claimed.number)
+    wait = retry_after(one.claimed.number, one.claimed.to.retry_schedule)
     return (DeliveryState.DEAD, now) if wait is None else (DeliveryState.OPEN, now + wait)
 
 
@@ -167,9 +199,13 @@ _CLAIM: Final = text(
         UPDATE delivery d SET leased_until = :lease, attempts = d.attempts + 1 FROM head WHERE d.id = head.id
         RETURNING d.id, d.attempts, d.endpoint_id, d.payout_id, d.event_id
     )
-    SELECT c.*, e.payload, p.url, p.sealed
-    FROM claimed c JOIN payout_event e ON e.id = c.event_id JOIN endpoint p ON p.id = c.endpoint_id
+    SELECT c.*, coalesce(e.payload, n.payload) AS payload FROM claimed c
+    LEFT JOIN payout_event e ON e.id = c.event_id LEFT JOIN notice n ON n.id = c.event_id AND c.payout_id IS NULL
     """  # noqa: S608 (fragments of this file)
+)
+
+_DESTINATIONS: Final = text(
+    "SELECT id, url, schemes, sealed, sealed_headers, retry_schedule FROM endpoint WHERE id = ANY(:ids)"
 )
 
 _SUCCESSORS: Final = text(

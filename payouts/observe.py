@@ -140,6 +140,7 @@ class _Batch:
                 id=new_id("evt"),
                 payout_id=standing.id,
                 organisation_id=standing.organisation_id,
+                test_mode=standing.test_mode,
                 sequence=standing.sequence,
                 previous_status=previous,
                 status=standing.status,

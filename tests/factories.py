@@ -10,17 +10,15 @@ from sqlmodel import col, select
 
 from connectors._base import PayoutUpdate
 from models.database import transaction
-from models.endpoint import Endpoint
+from models.endpoint import Endpoint, EndpointSecrets, new_private_key, new_secret
 from models.inbox import InboxEvent
 from models.integration import Integration, IntegrationSecrets
 from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
 from models.outbox import Delivery
 from models.payout import Observation, Payout, PayoutEvent, Source
-from models.sealed import seal
 from payouts.create import NewPayout, create
 from payouts.observe import Evidence, Observed, observe
-from workers.signing import new_secret
 
 _numbers = count(1)
 
@@ -62,12 +60,12 @@ def an_integration(
 
 
 def an_endpoint(url: str = "http://127.0.0.1:9/hooks", *, organisation: str = "Acme", **columns: Any) -> Endpoint:
-    """Return a new endpoint with one secret; `sealed` opens to it."""
+    """Return a new endpoint with one secret and one private key."""
     now = datetime.now(UTC)
     endpoint = Endpoint(
         organisation_id=an_organisation(organisation).id,
         url=url,
-        sealed=seal([new_secret()]),
+        sealed=EndpointSecrets.of(new_secret(), new_private_key()).sealed(),
         created_at=now,
         updated_at=now,
         **columns,

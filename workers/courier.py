@@ -127,7 +127,8 @@ class Courier:
         curl = self._free.pop() if self._free else _new_handle()
         try:
             answer = BytesIO()
-            curl.setopt(pycurl.URL, delivery.url)
+            curl.setopt(pycurl.URL, delivery.to.url)
+            curl.is_plain = not delivery.to.url.startswith("https:")
             curl.setopt(pycurl.POSTFIELDS, delivery.payload.encode())
             curl.setopt(pycurl.HTTPHEADER, self._headers(delivery, int(now.timestamp())))
             curl.setopt(pycurl.WRITEFUNCTION, _bounded(answer))
@@ -197,8 +198,8 @@ def _new_handle() -> Any:
     curl.setopt(pycurl.TIMEOUT_MS, int(ATTEMPT_TIMEOUT.total_seconds() * 1000))
     curl.setopt(pycurl.CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS)
 
-    def open_socket(purpose: int, peer: Any) -> "socket.socket | int":
-        vetted = open_vetted_socket(purpose, peer)
+    def open_socket(_purpose: int, peer: Any) -> "socket.socket | int":
+        vetted = open_vetted_socket(peer, plain=curl.is_plain)
         curl.was_refused = curl.was_refused or vetted == FORBIDDEN
         return vetted
 

@@ -12,13 +12,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import transaction
-from models.sealed import unseal
-from payouts.deliveries import Claimed, Finished, claim, record, successors
+from payouts.deliveries import Finished, claim, record, successors
 from telemetry import metrics
 from workers.broker import broker
 from workers.courier import Courier
 from workers.once import Once
-from workers.signing import signature
+from workers.writing import headers
 
 QUEUE: Final = "deliver"
 LARGEST_MESSAGE: Final = 500
@@ -64,7 +63,7 @@ class Office:
     def __init__(self) -> None:
         """Start both threads."""
         self._finished: queue.SimpleQueue[list[Finished] | None] = queue.SimpleQueue()
-        self._courier = Courier(_headers, self._finished.put)
+        self._courier = Courier(headers, self._finished.put)
         self._recorder = threading.Thread(target=self._record_all, name="recorder", daemon=True)
         self._recorder.start()
 
@@ -131,30 +130,6 @@ def _report(batch: Sequence[Finished]) -> None:
 
 office: Final = Once(Office)
 """Return this process's office, opened when the first delivery is."""
-
-
-_opened: dict[bytes, list[str]] = {}
-MOST_OPENED: Final = 4096
-
-
-def _secrets(sealed: bytes) -> list[str]:
-    """Open an endpoint's secrets, remembering them by what was sealed: new secrets are another key."""
-    if sealed not in _opened:
-        if len(_opened) >= MOST_OPENED:
-            _opened.clear()
-        _opened[sealed] = unseal(sealed)
-    return _opened[sealed]
-
-
-def _headers(delivery: Claimed, timestamp: int) -> list[str]:
-    body = delivery.payload.encode()
-    return [
-        "content-type: application/json",
-        f"webhook-id: {delivery.event_id}",
-        f"webhook-timestamp: {timestamp}",
-        f"webhook-signature: {signature(_secrets(delivery.sealed), delivery.event_id, timestamp, body)}",
-        "expect:",
-    ]
 
 
 class ClosesOffice(dramatiq.Middleware):

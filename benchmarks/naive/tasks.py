@@ -12,18 +12,17 @@ from sqlmodel import Session, col, select
 from connectors import connector_class
 from connectors._base import Account, PayoutUpdate
 from models.database import transaction
-from models.endpoint import Endpoint
+from models.endpoint import SYMMETRIC, Endpoint
 from models.inbox import InboxEvent, InboxState
 from models.integration import Integration
 from models.lifecycle import PayoutStatus, join
 from models.outbox import Attempt, Delivery, DeliveryState
 from models.payout import Observation, Payout, PayoutEvent, SubmissionState
-from models.sealed import unseal
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
+from payouts.signing import signature
 from payouts.standing import Standing
 from settings import settings
-from workers.signing import signature
 
 THREADS: Final = 8
 """Dramatiq's default for one process."""
@@ -117,7 +116,9 @@ def deliver(delivery_id: str) -> None:
         event = session.exec(select(PayoutEvent).where(col(PayoutEvent.id) == delivery.event_id)).one()
         endpoint = session.exec(select(Endpoint).where(col(Endpoint.id) == delivery.endpoint_id)).one()
         started_at, started = datetime.now(UTC), time.monotonic()
-        answer = requests.post(endpoint.url, event.payload.encode(), headers=_headers(endpoint, event), timeout=15)
+        answer = requests.post(
+            endpoint.url, (event.payload or "").encode(), headers=_headers(endpoint, event), timeout=15
+        )
         delivery.attempts += 1
         session.add(
             Attempt(
@@ -135,9 +136,10 @@ def deliver(delivery_id: str) -> None:
 
 def _headers(endpoint: Endpoint, event: PayoutEvent) -> dict[str, str]:
     timestamp = int(time.time())
+    secrets = endpoint.secrets().live(datetime.now(UTC), SYMMETRIC)
     return {
         "content-type": "application/json",
         "webhook-id": event.id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(unseal(endpoint.sealed), event.id, timestamp, event.payload.encode()),
+        "webhook-signature": signature(secrets, event.id, timestamp, (event.payload or "").encode()),
     }

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from workers.signing import new_secret, signature
 
 from tests.docs import verifiers
 from tests.docs.verifiers import Case, Judge
 from tests.workers.partners import a_partner
-from workers.signing import new_secret, signature
 
 pytestmark = pytest.mark.timeout(300)
 

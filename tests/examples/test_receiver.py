@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
+from workers.signing import new_secret
 
 from embedded.processes import free_ports
 from examples import receiver
 from tests.concurrency import wait_until
 from tests.servers import a_process
-from workers.signing import new_secret
 
 SECRET = new_secret()
 

@@ -22,15 +22,18 @@ import workers
 from connectors._base import Account, HttpReply, Order, WebhookRequest
 from connectors.paycore import PayCore
 from models.database import engine, transaction
-from models.endpoint import Endpoint
+from models.endpoint import Endpoint, EndpointSecrets
 from models.inbox import InboxEvent
 from models.integration import Integration, IntegrationSecrets
+from models.notice import PING, Notice
 from models.organisation import Operator
 from models.outbox import Announcement, Attempt
 from models.payout import Payout, PayoutEvent
+from payouts.addresses import VettedUrl
 from payouts.ask import Question
 from payouts.create import NewPayout
-from payouts.deliveries import Claimed, Finished, Outcome
+from payouts.deliveries import Claimed, Destination, Finished, Outcome
+from payouts.endpoints import Added
 from payouts.integrations import Connected
 from payouts.submit import HandOver
 from receiver.directory import Listener
@@ -46,7 +49,16 @@ NOW = datetime(2026, 5, 12, 9, 15, tzinfo=UTC)
 PACKAGES = (connectors, models, payouts, receiver, workers)
 
 SECRET_NAMES = {
-    *("sealed", "secrets", "webhook_secrets", "credentials", "password", "password_hash", "secret_keys"),
+    *(
+        "sealed",
+        "sealed_headers",
+        "secrets",
+        "webhook_secrets",
+        "credentials",
+        "password",
+        "password_hash",
+        "secret_keys",
+    ),
     *("body", "body_digest", "payload", "details", "memento", "answer", "database_url", "redis_url"),
 }
 """What a field that holds a secret, a body or an account number is called in this project."""
@@ -55,13 +67,20 @@ ACCOUNT = Account({"api_key": PLANTED})
 SECRETS = IntegrationSecrets((PLANTED,), {"api_key": PLANTED})
 CONNECTED = Connected(1, "a", PayCore(ACCOUNT), SECRETS, is_active=True, payouts_enabled=True)
 ORDER = Order(order_key="k", amount_minor=1, currency="EUR", details={"iban": PLANTED}, memento={"quote_id": PLANTED})
-CLAIMED = Claimed("dlv_1", 1, "ep_1", "pay_1", "evt_1", NOW, PLANTED, f"https://h.test/{PLANTED}", PLANTED_BYTES)
+DESTINATION = Destination(f"https://h.test/{PLANTED}", ("v1",), PLANTED_BYTES, PLANTED_BYTES)
+CLAIMED = Claimed("dlv_1", 1, "ep_1", "pay_1", "evt_1", NOW, PLANTED, DESTINATION)
 TIMES: dict[str, Any] = {"created_at": NOW, "updated_at": NOW}
+ENDPOINT = Endpoint(organisation_id="o", url=f"https://h.test/{PLANTED}", sealed=PLANTED_BYTES, **TIMES)
 
 THINGS: dict[str, object] = {
     "Integration": Integration(slug="a", connector="paycore", sealed=PLANTED_BYTES, has_webhook_secret=True, **TIMES),
     "IntegrationSecrets": SECRETS,
-    "Endpoint": Endpoint(organisation_id="o", url=f"https://h.test/{PLANTED}", sealed=PLANTED_BYTES, **TIMES),
+    "Endpoint": ENDPOINT,
+    "EndpointSecrets": EndpointSecrets.of(PLANTED),
+    "Added": Added(ENDPOINT, PLANTED),
+    "VettedUrl": VettedUrl(f"https://h.test/{PLANTED}"),
+    "Notice": Notice(organisation_id="o", endpoint_id="e", type=PING, test_mode=False, created_at=NOW, payload=PLANTED),
+    "Destination": DESTINATION,
     "Operator": Operator(name="ada", password_hash=PLANTED_BYTES, created_at=NOW),
     "Account": ACCOUNT,
     "Connector": PayCore(ACCOUNT),
@@ -86,7 +105,7 @@ THINGS: dict[str, object] = {
     "PayoutEvent": PayoutEvent(
         payout_id="p", sequence=1, status="pending", source="poll", created_at=NOW, payload=PLANTED
     ),
-    "Announcement": Announcement("evt_1", "pay_1", "org_1", 1, None, "pending", "poll", None, PLANTED),
+    "Announcement": Announcement("evt_1", "pay_1", "org_1", *(False, 1, None), "pending", "poll", None, PLANTED),
     "InboxEvent": InboxEvent(
         integration_id=1,
         event_key="k",

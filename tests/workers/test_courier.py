@@ -12,16 +12,15 @@ import pytest
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
-import workers.addresses
+import payouts.addresses
 import workers.courier
-from models.sealed import seal
-from payouts.deliveries import Claimed, Finished, Outcome
+from models.endpoint import EndpointSecrets, new_secret
+from payouts.deliveries import Claimed, Destination, Finished, Outcome
 from settings import settings
 from tests.concurrency import wait_until
 from tests.workers.partners import OK, Got, Partner, a_partner, endless, raw, status
 from workers.courier import KEPT_OF_ANSWER, MOST_PER_ENDPOINT, Courier
-from workers.deliver import _headers
-from workers.signing import new_secret
+from workers.writing import headers
 
 SECRET = new_secret()
 _numbers = count(1)
@@ -30,7 +29,8 @@ _numbers = count(1)
 def a_claim(url: str, *, endpoint_id: str = "ep_1", payload: str = '{"type":"payout.delivered"}') -> Claimed:
     n = next(_numbers)
     until = datetime.now(UTC) + timedelta(seconds=45)
-    return Claimed(f"dlv_{n}", 1, endpoint_id, f"pay_{n}", f"evt_{n}", until, payload, url, seal([SECRET]))
+    to = Destination(url, ("v1",), EndpointSecrets.of(SECRET).sealed())
+    return Claimed(f"dlv_{n}", 1, endpoint_id, f"pay_{n}", f"evt_{n}", until, payload, to)
 
 
 class Post:
@@ -38,7 +38,7 @@ class Post:
 
     def __init__(self) -> None:
         self.finished: list[Finished] = []
-        self.courier = Courier(_headers, self.finished.extend)
+        self.courier = Courier(headers, self.finished.extend)
 
     def carry(self, *claims: Claimed) -> list[Finished]:
         """Hand these over and wait until all of them are reported."""
@@ -214,7 +214,7 @@ def test_a_strange_url_reaches_nobody_and_injects_nothing(post: Post, partner: P
 
 
 def test_a_secret_that_cannot_be_opened_is_reported_and_the_next_one_goes_out(post: Post, partner: Partner) -> None:
-    broken = replace(a_claim(partner.url), sealed=b"not ours")
+    broken = replace(a_claim(partner.url), to=Destination(partner.url, ("v1",), b"not ours"))
 
     (finished,) = post.carry(broken)
     (good,) = post.carry(a_claim(partner.url))
@@ -237,7 +237,7 @@ def test_a_proxy_of_the_environment_is_ignored(post: Post, partner: Partner, mon
 @pytest.fixture
 def in_public(monkeypatch: pytest.MonkeyPatch) -> None:
     public = replace(settings(), private_endpoints=False)
-    monkeypatch.setattr(workers.addresses, "settings", lambda: public)
+    monkeypatch.setattr(payouts.addresses, "settings", lambda: public)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_after_a_forbidden_attempt_a_failure_to_connect_is_unreachable_again(
 ) -> None:
     with monkeypatch.context() as public:
         known = replace(settings(), private_endpoints=False)
-        public.setattr(workers.addresses, "settings", lambda: known)
+        public.setattr(payouts.addresses, "settings", lambda: known)
         forbidden = post.carry(a_claim(partner.url))[0].outcome
 
     with socket.socket() as closed:

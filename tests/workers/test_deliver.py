@@ -15,15 +15,14 @@ from sqlmodel import select
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
+import payouts.addresses
 import payouts.deliveries
-import workers.addresses
 import workers.deliver
 from models.database import transaction
-from models.endpoint import Endpoint
+from models.endpoint import Endpoint, EndpointSecrets, new_secret
 from models.lifecycle import PayoutStatus
 from models.outbox import Attempt, Delivery, DeliveryState
 from models.payout import Payout
-from models.sealed import seal, unseal
 from payouts.deliveries import LEASE, MOST_ATTEMPTS, claim
 from reconciler.sweep import sweep_outbox
 from settings import settings
@@ -33,7 +32,6 @@ from tests.servers import a_process
 from tests.workers.partners import OK, Got, Partner, a_partner, status
 from workers.broker import broker
 from workers.deliver import deliver, send_deliver
-from workers.signing import new_secret
 
 HISTORY = (PayoutStatus.INITIATED, PayoutStatus.BROADCAST, PayoutStatus.DELIVERED, PayoutStatus.RETURNED)
 
@@ -89,7 +87,7 @@ def test_a_partner_gets_its_event_signed_and_it_is_on_record(partner: Partner) -
     until_all_are(DeliveryState.DELIVERED, payout)
 
     (got,), (attempt,) = partner.got, attempts()
-    body = Webhook(unseal(endpoint.sealed)[0]).verify(got.body, dict(got.headers))
+    body = Webhook(endpoint.secrets().live(datetime.now(UTC))[0]).verify(got.body, dict(got.headers))
     assert (body["type"], body["data"]["id"]) == ("payout.pending", payout.id)
     assert (attempt.outcome, attempt.status_code, attempt.number) == ("delivered", 200, 1)
 
@@ -98,7 +96,7 @@ def test_both_secrets_sign_while_one_is_replaced(partner: Partner) -> None:
     old, new = new_secret(), new_secret()
     endpoint = an_endpoint(partner.url)
     with transaction() as session:
-        session.get_one(Endpoint, endpoint.id).sealed = seal([new, old])
+        session.get_one(Endpoint, endpoint.id).keep(EndpointSecrets.of(new, old))
     payout = a_payout()
 
     deliver(ids(payout))
@@ -378,7 +376,7 @@ def test_an_address_that_may_not_be_dialled_is_on_record_as_forbidden(
     partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_public = replace(settings(), private_endpoints=False)
-    monkeypatch.setattr(workers.addresses, "settings", lambda: in_public)
+    monkeypatch.setattr(payouts.addresses, "settings", lambda: in_public)
     an_endpoint(partner.url)
     payout = a_payout()
 

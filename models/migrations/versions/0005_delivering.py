@@ -1,4 +1,9 @@
-"""What endpoints may choose, and how they fare."""
+"""What endpoints may choose, and how they fare; notices, which are events about endpoints."""
+
+import sqlalchemy as sa
+import sqlmodel
+from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0005"
 down_revision = "0004"
@@ -7,7 +12,82 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Widen `endpoint`, and let deliveries carry events that are no payout's."""
+    _widen_endpoint()
+    _create_notice()
+    op.alter_column("delivery", "payout_id", nullable=True)
+    op.alter_column("payout_event", "payload", nullable=True)
+    _index_what_is_due_by_endpoint()
+
+
+def _widen_endpoint() -> None:
+    text, moment = sqlmodel.sql.sqltypes.AutoString(), sqlmodel.sql.sqltypes.UTCDateTime()
+    labels = postgresql.JSONB(astext_type=sa.Text())
+    for column in (
+        sa.Column("labels", labels, server_default="{}", nullable=False),
+        sa.Column("test_mode", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("schemes", sa.ARRAY(sa.Text()), server_default="{v1}", nullable=False),
+        sa.Column("sealed_headers", sa.LargeBinary(), nullable=True),
+        sa.Column("rate_limit", sa.Integer(), nullable=True),
+        sa.Column("retry_schedule", sa.ARRAY(sa.Integer()), nullable=True),
+        sa.Column("disabled_at", moment, nullable=True),
+        sa.Column("disabled_reason", text, nullable=True),
+        sa.Column("deleted_at", moment, nullable=True),
+        sa.Column("breaker", text, server_default="closed", nullable=False),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("failing_since", moment, nullable=True),
+        sa.Column("openings", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("not_before", moment, nullable=True),
+        sa.Column("paced_until", moment, nullable=True),
+    ):
+        op.add_column("endpoint", column)
+    op.execute("ALTER TABLE endpoint SET (fillfactor = 70)")
+    op.create_index(
+        "ix_endpoint_ailing",
+        "endpoint",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("breaker <> 'closed' OR disabled_reason IS NOT NULL"),
+    )
+    op.add_column("organisation", sa.Column("contact_email", text, nullable=True))
+
+
+def _create_notice() -> None:
+    text, moment = sqlmodel.sql.sqltypes.AutoString(), sqlmodel.sql.sqltypes.UTCDateTime()
+    op.create_table(
+        "notice",
+        sa.Column("id", text, nullable=False),
+        sa.Column("organisation_id", text, nullable=False),
+        sa.Column("endpoint_id", text, nullable=False),
+        sa.Column("type", text, nullable=False),
+        sa.Column("test_mode", sa.Boolean(), nullable=False),
+        sa.Column("created_at", moment, nullable=False),
+        sa.Column("payload", text, nullable=False),
+        sa.Column("next_mail_at", moment, nullable=True),
+        sa.Column("mail_attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("mailed_at", moment, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
+    )
+    op.create_index("ix_notice_organisation_id", "notice", ["organisation_id", "id"], unique=False)
+    op.create_index(
+        "ix_notice_mail",
+        "notice",
+        ["next_mail_at"],
+        unique=False,
+        postgresql_where=sa.text("next_mail_at IS NOT NULL"),
+    )
+
+
+def _index_what_is_due_by_endpoint() -> None:
+    """Find what is due of each endpoint: one with a long backlog must not stand in front of the others."""
+    op.drop_index("ix_delivery_due", table_name="delivery")
+    op.create_index(
+        "ix_delivery_due",
+        "delivery",
+        ["endpoint_id", "next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'open'"),
+    )
 
 
 def downgrade() -> None:

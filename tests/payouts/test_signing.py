@@ -1,15 +1,19 @@
 """What we sign, the public library verifies."""
 
 import base64
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from workers.signing import PREFIX, new_secret, signature
+from models.endpoint import SYMMETRIC, new_private_key, new_secret
+from payouts.signing import public_key, signature
 
 
 def now() -> int:
@@ -76,4 +80,45 @@ def test_secrets_are_long_and_never_the_same() -> None:
     secrets = {new_secret() for _ in range(100)}
 
     assert len(secrets) == 100
-    assert {len(base64.b64decode(secret.removeprefix(PREFIX))) for secret in secrets} == {32}
+    assert {len(base64.b64decode(secret.removeprefix(SYMMETRIC))) for secret in secrets} == {32}
+
+
+# --- v1a: written from the specification, with `cryptography` and without our own code
+
+
+def verify_v1a(public: str, headers: dict[str, str], body: bytes) -> bool:
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.removeprefix("whpk_")))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    for each in headers["webhook-signature"].split(" "):
+        scheme, _, text = each.partition(",")
+        if scheme == "v1a":
+            with contextlib.suppress(InvalidSignature):
+                key.verify(base64.b64decode(text), signed)
+                return True
+    return False
+
+
+def test_it_is_the_known_answer_for_ed25519_too() -> None:
+    pair = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+
+    signed = signature([pair], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+
+    assert signed == ("v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==")
+    assert public_key(pair) == "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+
+
+@given(body=st.binary(max_size=500))
+def test_whatever_we_sign_the_public_key_verifies_and_no_other_does(body: bytes) -> None:
+    private, stranger = new_private_key(), new_private_key()
+    signed = headers([private], body)
+
+    assert verify_v1a(public_key(private), signed, body)
+    assert not verify_v1a(public_key(stranger), signed, body)
+    assert not verify_v1a(public_key(private), signed, body + b"x")
+    assert not verify_v1a(public_key(private), signed | {"webhook-timestamp": "1"}, body)
+
+
+def test_the_public_library_finds_its_v1_among_v1a_signatures() -> None:
+    secret, private = new_secret(), new_private_key()
+
+    assert Webhook(secret).verify(b"{}", headers([private, secret, new_private_key()], b"{}")) == {}
