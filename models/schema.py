@@ -18,6 +18,7 @@ import models.notice
 import models.organisation
 import models.outbox
 import models.payout
+import models.recovery
 import models.remembered  # noqa: F401 (each import registers its tables)
 from models.database import engine
 

@@ -1,4 +1,4 @@
-"""Pages of a list, newest first. Ids sort by the time they were made, so an id is a cursor, and a time is one as well."""
+"""Pages of a list, newest first. Ids sort by the time they were made, so an id is a cursor, and so is a time."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,7 @@
 """Send a partner one event again, because somebody asks for it.
 
-What is closed gets a new delivery of the same event, with the same `webhook-id`. It carries no payout, as a notice does,
-so it stands in no queue: the event has had its turn, and what the partner asks for now neither waits behind later
+What is closed gets a new delivery of the same event, with the same `webhook-id`. It carries no payout, as a notice
+does, so it stands in no queue: the event has had its turn, and what the partner asks for now neither waits behind other
 events of its payout nor, should it fail again, holds them up for three days. `sequence` in the body tells the partner
 that it is old.
 

@@ -1,7 +1,7 @@
 """A command line that sends an endpoint the same event again, for a partner who looks for a fault on their side.
 
 It holds no secret: the partner has it in `$WEBHOOK_SECRET`, and it is signed there and now, because a receiver rightly
-refuses the old timestamp. Values of the partner's own headers are left out too; they are sealed, and we do not show them.
+refuses the old timestamp. The values of the partner's own headers are left out too: they are sealed and never shown.
 """
 
 import shlex
@@ -13,7 +13,7 @@ def curl_line(url: str, event_id: str, payload: str, header_names: Sequence[str]
     own = "".join(f' -H "{name}: ${_variable(name)}"' for name in header_names)
     return (
         f"id={shlex.quote(event_id)} now=$(date +%s) body={shlex.quote(payload)}; "
-        'key=$(printf %s "${WEBHOOK_SECRET#whsec_}" | base64 -d | od -An -v -tx1 | tr -d \' \\n\'); '
+        "key=$(printf %s \"${WEBHOOK_SECRET#whsec_}\" | base64 -d | od -An -v -tx1 | tr -d ' \\n'); "
         'signature=$(printf %s.%s.%s "$id" "$now" "$body"'
         ' | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | base64); '
         f"curl -i {shlex.quote(url)} -H 'content-type: application/json' -H \"webhook-id: $id\""
