@@ -19,8 +19,6 @@ from payouts.create import Refused
 from payouts.endpoint_choices import EVENT_TYPES, Wish
 from payouts.notices import ping as owe_ping
 from payouts.signing import SCHEMES, public_keys
-from workers.broker import QueueAway
-from workers.deliver import send_deliver
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -159,6 +157,9 @@ def delete(endpoint_id: str) -> None:
 @click.argument("endpoint_id", metavar="ID")
 def ping(endpoint_id: str) -> None:
     """Send ID one `endpoint.ping`. Prints the delivery."""
+    from workers.broker import QueueAway
+    from workers.deliver import send_deliver
+
     with _refusals(), transaction() as session:
         told = owe_ping(session, rules.find(session, endpoint_id), datetime.now(UTC))
     click.echo(told.deliveries[0])

@@ -45,7 +45,7 @@ class Delivery(SQLModel, table=True, metadata=metadata):
     id: str = Field(default_factory=lambda: new_id("dlv"), primary_key=True)
     endpoint_id: str
     payout_id: str | None = None
-    """None for what waits for no other delivery and keeps none waiting: a notice, and a redelivery somebody asked for."""
+    """None for what waits for no other delivery and keeps none waiting: a notice, a redelivery that was asked for."""
     event_id: str
     """Of a `PayoutEvent`, or of a `Notice`."""
     sequence: int

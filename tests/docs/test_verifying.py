@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from workers.signing import new_secret, signature
 
+from models.endpoint import new_secret
+from payouts.signing import signature
 from tests.docs import verifiers
 from tests.docs.verifiers import Case, Judge
 from tests.workers.partners import a_partner

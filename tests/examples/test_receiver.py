@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
-from workers.signing import new_secret
 
 from embedded.processes import free_ports
 from examples import receiver
+from models.endpoint import new_secret
 from tests.concurrency import wait_until
 from tests.servers import a_process
 

@@ -49,17 +49,8 @@ NOW = datetime(2026, 5, 12, 9, 15, tzinfo=UTC)
 PACKAGES = (connectors, models, payouts, receiver, workers)
 
 SECRET_NAMES = {
-    *(
-        "sealed",
-        "sealed_headers",
-        "secrets",
-        "webhook_secrets",
-        "credentials",
-        "password",
-        "password_hash",
-        "secret_keys",
-    ),
-    *("body", "body_digest", "payload", "details", "memento", "answer", "database_url", "redis_url"),
+    *("sealed", "sealed_headers", "secrets", "webhook_secrets", "credentials", "password", "password_hash"),
+    *("secret_keys", "body", "body_digest", "payload", "details", "memento", "answer", "database_url", "redis_url"),
 }
 """What a field that holds a secret, a body or an account number is called in this project."""
 
