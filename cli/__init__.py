@@ -9,7 +9,7 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
-from cli import audit, demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck
+from cli import audit, deliveries, demo, doctor, endpoints, events, gateways, keys, operators, payouts, serve, stuck
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
@@ -29,6 +29,8 @@ for command in (
     gateways.gateways,
     payouts.payouts,
     endpoints.endpoints,
+    events.events,
+    deliveries.deliveries,
     keys.keys,
     operators.operators,
     stuck.stuck,

@@ -26,6 +26,7 @@ class DeliveryFilters:
     endpoint_id: str | None = None
     state: DeliveryState | None = None
     payout_id: str | None = None
+    event_id: str | None = None
     event_type: str | None = None
 
 
@@ -65,7 +66,8 @@ class Tried:
     status_code: int | None
     error: str | None
     answer: str = field(repr=False)
-    """The first bytes of the answer, as text as far as they are any."""
+    """The first bytes of the answer, as text as far as they are any. Control characters are gone: an answer that is
+    shown at a terminal must not be able to drive it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +92,20 @@ def list_deliveries(
 ) -> list[Owed]:
     """Return the deliveries that pass, newest first."""
     conditions = stretch.within("d.id")
-    asked: dict[str, Any] = {**sight.parameters, **stretch.parameters}
+    asked: dict[str, Any] = {**sight.parameters, **stretch.parameters, **_given(filters)}
     if filters.state is not None:
         conditions.append(f"d.state = '{filters.state}'")  # in words that the partial indexes answer to
     if filters.event_type is not None:
         conditions.append(f"{_TYPE} = :event_type")
-        asked["event_type"] = filters.event_type
+    if filters.event_id is not None:
+        conditions.append("d.event_id = :event_id")
     endpoints = [sight.narrows("p")]
     if filters.endpoint_id is not None:
         endpoints.append("p.id = :endpoint_id")
-        asked["endpoint_id"] = filters.endpoint_id
-    source = _BY_ENDPOINT
-    if filters.payout_id is not None:
-        source = _BY_PAYOUT
-        asked["payout_id"] = filters.payout_id
-    elif sight.organisation_id is filters.endpoint_id is None:
-        source = _ALL
     if not is_name(*asked.values()):
         return []
     where = {"endpoints": " AND ".join(endpoints), "deliveries": " AND ".join(["true", *conditions])}
-    query = _LIST.format(page=source.format(**where))
+    query = _LIST.format(page=_source(sight, filters).format(**where))
     return [_owed(row) for row in session.connection().execute(text(query), asked)]
 
 
@@ -126,6 +122,19 @@ def find_delivery(session: Session, sight: Sight, delivery_id: str) -> Particula
     return Particulars(_owed(row), tried, sent.payload, sent.url, sent.sealed_headers)
 
 
+def _given(filters: DeliveryFilters) -> dict[str, Any]:
+    names = ("endpoint_id", "payout_id", "event_id", "event_type")
+    return {name: value for name in names if (value := getattr(filters, name)) is not None}
+
+
+def _source(sight: Sight, filters: DeliveryFilters) -> str:
+    """Return the way in that finds the wanted ones without reading many others."""
+    if filters.payout_id is not None:
+        return _BY_PAYOUT
+    is_all = sight.organisation_id is None and filters.endpoint_id is None
+    return _ALL if is_all or filters.event_id is not None else _BY_ENDPOINT
+
+
 def _owed(row: Any) -> Owed:
     facts = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
     state = DeliveryState(facts["state"])
@@ -135,7 +144,10 @@ def _owed(row: Any) -> Owed:
 
 def _tried(row: Any) -> Tried:
     facts = dict(row._mapping)  # noqa: SLF001
-    return Tried(**facts | {"answer": (row.answer or b"").decode("utf-8", "replace").replace("\0", "\ufffd")})
+    answer = (row.answer or b"").decode("utf-8", "replace")
+    return Tried(
+        **facts | {"answer": "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in answer)}
+    )
 
 
 _TYPE: Final = "coalesce('payout.' || e.status, n.type)"

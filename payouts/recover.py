@@ -88,6 +88,18 @@ def list_recoveries(session: Session, sight: Sight, stretch: Stretch = NEWEST) -
     return _read(session, sight, stretch.within("recovery.id"), stretch.parameters)
 
 
+def progress(recovery: Recovery) -> float:
+    """Return how far it is between its times, from 0 to 1."""
+    if recovery.state == RecoveryState.DONE:
+        return 1.0
+    reached, begin, end = (int(id_[4:16], 16) for id_ in _span(recovery))
+    return min(1.0, max(0.0, (reached - begin) / max(1, end - begin)))
+
+
+def _span(recovery: Recovery) -> tuple[str, str, str]:
+    return recovery.reached, first_id("evt", recovery.since), first_id("evt", recovery.until)
+
+
 def step(session: Session, now: datetime) -> Stepped | None:
     """Work off a piece of the recovery whose turn it is, or return None when none has anything to do now."""
     due = select(Recovery).where(Recovery.state == RecoveryState.RUNNING, Recovery.next_step_at <= now)
@@ -155,7 +167,9 @@ def _read(session: Session, sight: Sight, conditions: Sequence[str], asked: dict
 
 
 _OPEN: Final = text(
-    "SELECT count(*) FROM (SELECT FROM delivery WHERE endpoint_id = :endpoint AND state = 'open' LIMIT :most) some"
+    """
+    SELECT count(*) FROM (SELECT FROM delivery WHERE endpoint_id = :endpoint AND state = 'open' LIMIT :most) AS backlog
+    """
 )
 
 _PAGE: Final = text(

@@ -7,6 +7,17 @@ refuses the old timestamp. The values of the partner's own headers are left out 
 import shlex
 from collections.abc import Sequence
 
+from models.sealed import unseal
+from payouts.owed import Particulars
+
+
+def reproduced(found: Particulars) -> str | None:
+    """Return the command for one delivery, or None when its body is no longer kept."""
+    if found.payload is None:
+        return None
+    names = sorted(unseal(found.sealed_headers)) if found.sealed_headers else []
+    return curl_line(found.url, found.owed.event_id, found.payload, names)
+
 
 def curl_line(url: str, event_id: str, payload: str, header_names: Sequence[str] = ()) -> str:
     """Return a shell command, signed by `$WEBHOOK_SECRET` when it runs."""
