@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
-from cli._print import document, json_option
+from cli._print import Finding, findings, json_option
 from models import schema
 from models.database import transaction
 from models.integration import Integration
@@ -21,23 +21,15 @@ LARGEST_SKEW_SECONDS: Final = 5.0
 """Signed timestamps are refused at 300 s; long before that leases and polls would suffer."""
 LONGEST_LAG_SECONDS: Final = 60.0
 
-Finding = tuple[str, bool, str]
-"""What was looked at, whether it is well, and what was seen or how to mend it."""
-
 
 @click.command()
 @json_option
 def doctor(*, as_json: bool) -> None:
     """Check everything that the service stands on. Exit status 1 if anything is wrong."""
     settings()  # without it every check would only repeat that it is missing
-    findings = [finding for check in CHECKS for finding in _run(check)]
-    if as_json:
-        document([{"check": name, "ok": is_well, "detail": detail} for name, is_well, detail in findings])
-    else:
-        for name, is_well, detail in findings:
-            mark = click.style("ok   ", fg="green") if is_well else click.style("WRONG", fg="red", bold=True)
-            click.echo(f"{mark}  {name}: {detail}")
-    if not all(is_well for _, is_well, _ in findings):
+    found = [finding for check in CHECKS for finding in _run(check)]
+    findings(found, as_json=as_json)
+    if not all(is_well for _, is_well, _ in found):
         raise click.exceptions.Exit(1)
 
 

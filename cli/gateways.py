@@ -9,8 +9,7 @@ from typing import Any
 import click
 from sqlmodel import Session, select
 
-from cli._actor import actor
-from cli._print import cell, json_option, rows
+from cli._print import actor, cell, json_option, rows
 from cli._scaffold import AlreadyThere, write
 from connectors import NAMES, connector_class
 from models.audit import record

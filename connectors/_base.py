@@ -77,6 +77,10 @@ class UnreadableEvent(Exception):
     """
 
 
+COSTS: Final = ("fees", "commission", "amount_transferred", "amount_debited")
+"""What a gateway may report beside the amount: what it takes, what the beneficiary gets, what we pay."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutUpdate:
     """What one message says about one payout, in our words."""
@@ -95,6 +99,8 @@ class PayoutUpdate:
     currency: str | None = None
     processed_amount_minor: int | None = None
     """What really arrived, where it may be less than the amount."""
+    costs: Mapping[str, int] = field(default_factory=dict)
+    """What the gateway says it costs, by `COSTS`, in minor units of `currency`. It never decides anything."""
     failure_code: str | None = None
     failure_message: str | None = None
     estimated_delivery_at: datetime | None = None

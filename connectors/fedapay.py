@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from connectors._base import (
+    COSTS,
     Accepted,
     Connector,
     GatewayUnavailable,
@@ -161,6 +162,7 @@ class FedaPay(Connector):
             occurred_at=payout.moment("updated_at") or event_at,
             amount_minor=payout.amount("amount", currency),
             currency=currency,
+            costs=payout.costs(currency, **{cost: cost for cost in COSTS}),
             failure_code=payout.identifier("last_error_code") if failed else None,
             failure_message=payout.prose("last_error_message") if failed else None,
             awaits_start=status is PayoutStatus.PENDING,

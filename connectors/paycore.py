@@ -196,6 +196,7 @@ def _update(resource: Fields) -> PayoutUpdate:
         amount_minor=attributes.amount(amount_field, currency),
         currency=currency,
         processed_amount_minor=attributes.amount("processed_amount", currency) if arrived else None,
+        costs=attributes.costs(currency, fees="fee", amount_debited="writeoff"),  # ASSUMED: in the payout's currency
         failure_code=resolution if resolution and resolution.lower() != "ok" else None,
     )
 

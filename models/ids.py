@@ -1,6 +1,6 @@
 """Public ids: opaque, prefixed, and sorting by the time they were made."""
 
-import secrets
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 
 def new_id(prefix: str) -> str:
     """Return `prefix_` with 12 hex digits of milliseconds and 64 random bits: `pay_019a…`."""
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
 
 
 def first_id(prefix: str, moment: datetime) -> str:

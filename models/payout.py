@@ -1,9 +1,12 @@
 """Payout, Observation (what was said) and PayoutEvent (what changed)."""
 
+import secrets
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 import models.integration
@@ -36,6 +39,8 @@ class Source(StrEnum):
     POLL = "poll"
     SUBMISSION = "submission"
     OPERATOR = "operator"
+    PARTNER = "partner"
+    """Who asked for it, and when it is to leave. Nobody's word on where the money is."""
 
 
 class Payout(SQLModel, table=True, metadata=metadata):
@@ -51,6 +56,12 @@ class Payout(SQLModel, table=True, metadata=metadata):
         ),
         # A partner's list: its own, of its key's mode, newest first.
         Index("ix_payout_listed", "organisation_id", "test_mode", "id"),
+        Index(
+            "ix_payout_partner_reference",
+            "organisation_id",
+            "partner_reference",
+            postgresql_where=text("partner_reference IS NOT NULL"),
+        ),
         Index("ix_payout_due", "integration_id", "next_poll_at", postgresql_where=text("next_poll_at IS NOT NULL")),
         Index("ix_payout_in_flight", "advanced_at", postgresql_where=text(f"status IN ({_IN_FLIGHT_SQL})")),
         # The few that the stuck-payout report must find whatever their status and however many are in flight.
@@ -77,6 +88,22 @@ class Payout(SQLModel, table=True, metadata=metadata):
     memento: bytes | None = Field(default=None, repr=False)
     """Sealed: what its submission must still know after a crash, written together with `sending`."""
     test_mode: bool = False
+    partner_reference: str | None = None
+    """The partner's own name for it. Not unique: it is theirs."""
+    partner_metadata: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    mode: str | None = None
+    """How it travels: bank_transfer, mobile_money and the like."""
+    destination_label: str | None = None
+    """What may be shown of where it goes: `•••• 0001`."""
+    scheduled_at: datetime | None = None
+    """When it is to be handed over; None is at once."""
+    tracking_token: str = Field(
+        default_factory=lambda: secrets.token_hex(16),
+        unique=True,
+        repr=False,
+        sa_column_kwargs={"server_default": text("replace((gen_random_uuid())::text, '-'::text, ''::text)")},
+    )
+    """Opens the beneficiary's page: whoever has it may look, and nobody can guess it."""
 
     status: str = Field(default=PayoutStatus.PENDING, sa_column_kwargs={"server_default": "pending"})
     epoch: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
@@ -85,6 +112,8 @@ class Payout(SQLModel, table=True, metadata=metadata):
     is_disputed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     dispute: str | None = None
     processed_amount_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    costs: dict[str, int] | None = Field(default=None, sa_column=Column(JSONB))
+    """Fees and the like as the gateway reports them, in minor units, each as it was last heard."""
     failure_code: str | None = None
     failure_message: str | None = None
     estimated_delivery_at: datetime | None = None

@@ -67,9 +67,16 @@ def observe(session: Session, evidence: Sequence[Evidence], now: datetime) -> Ob
 
 
 def announce_birth(session: Session, standing: Standing, now: datetime) -> list[str]:
-    """Give a new payout its first event, `payout.pending`, and return the deliveries owed for it."""
+    """Give a new payout its first event, `payout.pending`, and return the deliveries owed for it.
+
+    One that is to leave later is scheduled in the same breath, and is nobody's to ask about before it left.
+    """
     batch = _Batch(now)
     batch.announce(standing, None, Source.OPERATOR)
+    if standing.scheduled_at:
+        scheduled = PayoutUpdate(reference=None, status=PayoutStatus.SCHEDULED, said="scheduled")
+        batch.weigh(standing, Evidence(standing.integration_id, scheduled, Source.PARTNER), _Book([standing]))
+        standing.next_poll_at = standing.scheduled_at
     batch.write(session)
     return batch.observed.deliveries
 
@@ -166,6 +173,8 @@ class _Batch:
 
         Nor is what it has received and awaits the start of: unless it answers that start, our words may be lost.
         """
+        if item.source is Source.PARTNER:
+            return
         is_word = item.source is not Source.OPERATOR and item.update.status is not None
         is_word = is_word and (item.source is Source.SUBMISSION or not item.update.awaits_start)
         if is_word and standing.submission in (*_NOT_YET_CONFIRMED, "not_received"):
@@ -207,6 +216,8 @@ class _Batch:
     def _keep_facts(standing: Standing, update: PayoutUpdate) -> None:
         if update.processed_amount_minor is not None:  # zero is news: it came back whole
             standing.processed_amount_minor = update.processed_amount_minor
+        if update.costs:
+            standing.costs = {**(standing.costs or {}), **update.costs}
         standing.failure_code = update.failure_code or standing.failure_code
         standing.failure_message = update.failure_message or standing.failure_message
         standing.estimated_delivery_at = update.estimated_delivery_at or standing.estimated_delivery_at
