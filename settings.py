@@ -10,6 +10,8 @@ from typing import Final, TypeVar
 
 _Number = TypeVar("_Number", int, float)
 
+SHORTEST_SECRET: Final = 24
+
 SCHEMES: Final = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
@@ -37,8 +39,13 @@ class Settings:
     """`RATCHET_PARTNERS_PORT` (8402): the partners' door."""
     bind: str
     """`RATCHET_BIND` (127.0.0.1): the address the doors listen on."""
+    public_url: str
+    """`RATCHET_PUBLIC_URL` (http://127.0.0.1:8402): where the world finds the partners' door, without a final slash."""
     requests_per_second: float
     """`RATCHET_REQUESTS_PER_SECOND` (50): of one API key, over all processes."""
+    internal_secrets: tuple[str, ...] = field(repr=False)
+    """`RATCHET_INTERNAL_SECRETS` (none): what the internal caller shows in `X-Internal-Secret`, comma separated while
+    rotating. Without one the internal API is closed."""
     private_endpoints: bool
     """`RATCHET_PRIVATE_ENDPOINTS` (0): 1 lets endpoints be on loopback and private addresses, over http and at any
     port. Development only."""
@@ -87,6 +94,13 @@ def _list(name: str, default: str = "") -> tuple[str, ...]:
     return tuple(part.strip() for part in os.environ.get(name, default).split(",") if part.strip())
 
 
+def _secrets(name: str) -> tuple[str, ...]:
+    secrets = _list(name)
+    if any(len(secret) < SHORTEST_SECRET for secret in secrets):
+        raise InvalidSettings(f"{name}: each must have at least {SHORTEST_SECRET} characters")
+    return secrets
+
+
 def _ports(name: str, default: str) -> tuple[int, ...]:
     parts = _list(name, default)
     if not all(part.isdecimal() and 0 < int(part) < 65536 for part in parts):  # noqa: PLR2004 (ports)
@@ -107,6 +121,7 @@ def settings() -> Settings:
     database_url = _required("DATABASE_URL")
     if not database_url.startswith(SCHEMES):
         raise InvalidSettings("DATABASE_URL must start with postgresql://; Ratchet runs on PostgreSQL only")
+    partners_port = _number("RATCHET_PARTNERS_PORT", 8402)
     return Settings(
         database_url="postgresql://" + database_url.split("://", 1)[1],
         redis_url=_required("REDIS_URL"),
@@ -114,9 +129,11 @@ def settings() -> Settings:
         home=home(),
         receiver_port=_number("RATCHET_RECEIVER_PORT", 8400),
         operators_port=_number("RATCHET_OPERATORS_PORT", 8401),
-        partners_port=_number("RATCHET_PARTNERS_PORT", 8402),
+        partners_port=partners_port,
+        public_url=os.environ.get("RATCHET_PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{partners_port}",
         requests_per_second=_number("RATCHET_REQUESTS_PER_SECOND", 50.0),
         bind=os.environ.get("RATCHET_BIND", "127.0.0.1"),
+        internal_secrets=_secrets("RATCHET_INTERNAL_SECRETS"),
         private_endpoints=_flag("RATCHET_PRIVATE_ENDPOINTS", default=False),
         private_networks=_networks("RATCHET_PRIVATE_NETWORKS"),
         endpoint_ports=_ports("RATCHET_ENDPOINT_PORTS", "443,8443"),

@@ -9,7 +9,22 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
-from cli import audit, demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck
+from cli import (
+    audit,
+    check,
+    deliveries,
+    demo,
+    doctor,
+    endpoints,
+    events,
+    gateways,
+    keys,
+    operators,
+    payouts,
+    serve,
+    stuck,
+    switches,
+)
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
@@ -22,6 +37,7 @@ def ratchet() -> None:
     join_running(settings.home())
 
 
+gateways.gateways.add_command(check.check)
 for command in (
     serve.up,
     demo.demo,
@@ -29,10 +45,13 @@ for command in (
     gateways.gateways,
     payouts.payouts,
     endpoints.endpoints,
+    events.events,
+    deliveries.deliveries,
     keys.keys,
     operators.operators,
     stuck.stuck,
     audit.audit,
+    switches.switches,
     doctor.doctor,
 ):
     ratchet.add_command(command)

@@ -34,6 +34,20 @@ def rows(title: str, columns: Sequence[str], values: Sequence[Sequence[Any]], *,
     Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
 
 
+Finding = tuple[str, bool, str]
+"""What was looked at, whether it is well, and what was seen or how to mend it."""
+
+
+def findings(found: Sequence[Finding], *, as_json: bool) -> None:
+    """Print what a check has found."""
+    if as_json:
+        document([{"check": name, "ok": is_well, "detail": detail} for name, is_well, detail in found])
+        return
+    for name, is_well, detail in found:
+        mark = click.style("ok   ", fg="green") if is_well else click.style("WRONG", fg="red", bold=True)
+        click.echo(f"{mark}  {name}: {detail}")
+
+
 def document(value: Any) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, default=cell, ensure_ascii=False))

@@ -10,19 +10,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
-from cli._print import document, json_option
+from cli._print import Finding, findings, json_option
 from models import schema
 from models.database import transaction
 from models.integration import Integration
 from models.sealed import CannotOpen
+from payouts.attention import read_books
 from settings import InvalidSettings, settings
 
 LARGEST_SKEW_SECONDS: Final = 5.0
 """Signed timestamps are refused at 300 s; long before that leases and polls would suffer."""
 LONGEST_LAG_SECONDS: Final = 60.0
-
-Finding = tuple[str, bool, str]
-"""What was looked at, whether it is well, and what was seen or how to mend it."""
 
 
 @click.command()
@@ -30,14 +28,9 @@ Finding = tuple[str, bool, str]
 def doctor(*, as_json: bool) -> None:
     """Check everything that the service stands on. Exit status 1 if anything is wrong."""
     settings()  # without it every check would only repeat that it is missing
-    findings = [finding for check in CHECKS for finding in _run(check)]
-    if as_json:
-        document([{"check": name, "ok": is_well, "detail": detail} for name, is_well, detail in findings])
-    else:
-        for name, is_well, detail in findings:
-            mark = click.style("ok   ", fg="green") if is_well else click.style("WRONG", fg="red", bold=True)
-            click.echo(f"{mark}  {name}: {detail}")
-    if not all(is_well for _, is_well, _ in findings):
+    found = [finding for check in CHECKS for finding in _run(check)]
+    findings(found, as_json=as_json)
+    if not all(is_well for _, is_well, _ in found):
         raise click.exceptions.Exit(1)
 
 
@@ -181,10 +174,20 @@ def _audit() -> list[Finding]:
     return [("audit", False, f"a line waits to be sealed since {float(seconds):.0f} s; {mend}")]
 
 
+def _books() -> list[Finding]:
+    with transaction() as session:
+        books = read_books(session)
+    if books.number:
+        mend = "nothing was mended; stop payouts and see /ops/stuck"
+        return [("books", False, f"{books.number} violations, the first: {books.violations[0]}; {mend}")]
+    proven = f"proven at {books.proven_at:%Y-%m-%d %H:%M:%SZ}" if books.proven_at else "not proven yet"
+    return [("books", True, f"{proven}; entries, balances and holds agree" if books.proven_at else proven)]
+
+
 def _lag(name: str, seconds: float | None, what: str) -> Finding:
     if seconds is None or float(seconds) < LONGEST_LAG_SECONDS:
         return (name, True, "nothing waits for long")
     return (name, False, f"{what} since {float(seconds):.0f} s; is a worker running (`python -m workers`)?")
 
 
-CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow, _audit)
+CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow, _audit, _books)

@@ -8,8 +8,7 @@ from typing import Any, TypeVar, cast
 import click
 from sqlmodel import Session, col, select
 
-from cli._actor import actor
-from cli._print import cell, document, json_option, rows
+from cli._print import actor, cell, document, json_option, rows
 from models.database import transaction
 from models.endpoint import Endpoint
 from models.organisation import Organisation

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from cli._actor import actor
+from cli._print import actor
 from models.audit import record
 from models.database import transaction
 from models.passwords import WeakPassword, add_operator, password_hash_of

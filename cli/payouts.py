@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from cli._actor import actor
-from cli._print import cell, document, json_option, rows
+from cli._print import actor, cell, document, json_option, rows
 from models.database import transaction
 from models.money import InvalidAmount, to_minor
 from payouts.create import Created, NewPayout, Refused, create

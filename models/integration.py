@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Text
+from sqlalchemy import ARRAY, Column, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -26,6 +26,8 @@ class Integration(SQLModel, table=True, metadata=metadata):
     """What can be told without opening `sealed`: without a secret no webhook is accepted and no payout created."""
     is_active: bool = True
     payouts_enabled: bool = True
+    currencies: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
+    """What it pays out in; None is whatever its connector does."""
     test_mode: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     """An account that moves no money: the only kind that payouts of test keys are routed to."""
     polls_paused_until: datetime | None = None

@@ -1,9 +1,12 @@
 """Payout, Observation (what was said) and PayoutEvent (what changed)."""
 
-from datetime import datetime
+import secrets
+from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 import models.integration
@@ -36,6 +39,8 @@ class Source(StrEnum):
     POLL = "poll"
     SUBMISSION = "submission"
     OPERATOR = "operator"
+    PARTNER = "partner"
+    """Who asked for it, and when it is to leave. Nobody's word on where the money is."""
 
 
 class Payout(SQLModel, table=True, metadata=metadata):
@@ -51,6 +56,12 @@ class Payout(SQLModel, table=True, metadata=metadata):
         ),
         # A partner's list: its own, of its key's mode, newest first.
         Index("ix_payout_listed", "organisation_id", "test_mode", "id"),
+        Index(
+            "ix_payout_partner_reference",
+            "organisation_id",
+            "partner_reference",
+            postgresql_where=text("partner_reference IS NOT NULL"),
+        ),
         Index("ix_payout_due", "integration_id", "next_poll_at", postgresql_where=text("next_poll_at IS NOT NULL")),
         Index("ix_payout_in_flight", "advanced_at", postgresql_where=text(f"status IN ({_IN_FLIGHT_SQL})")),
         # The few that the stuck-payout report must find whatever their status and however many are in flight.
@@ -59,6 +70,19 @@ class Payout(SQLModel, table=True, metadata=metadata):
             "ix_payout_unconfirmed",
             "id",
             postgresql_where=text("submission IN ('sending', 'unknown', 'not_received')"),
+        ),
+        CheckConstraint(
+            "(balance_id IS NULL) = (debit_minor IS NULL) AND (balance_id IS NULL) = (fee_minor IS NULL)",
+            name="debit_from_a_balance",
+        ),
+        CheckConstraint("fee_minor >= 0 AND debit_minor >= fee_minor", name="debit_covers_the_fee"),
+        # One payout of a whole balance a day. The index is the last to know; payouts/balances.py says so before.
+        Index(
+            "uq_payout_balance_day",
+            "balance_id",
+            "business_day",
+            unique=True,
+            postgresql_where=text("business_day IS NOT NULL AND status IN ('pending', 'scheduled')"),
         ),
         {"postgresql_with": {"fillfactor": "80"}},
     )
@@ -77,6 +101,31 @@ class Payout(SQLModel, table=True, metadata=metadata):
     memento: bytes | None = Field(default=None, repr=False)
     """Sealed: what its submission must still know after a crash, written together with `sending`."""
     test_mode: bool = False
+    partner_reference: str | None = None
+    """The partner's own name for it. Not unique: it is theirs."""
+    partner_metadata: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    mode: str | None = None
+    """How it travels: bank_transfer, mobile_money and the like."""
+    destination_label: str | None = None
+    """What may be shown of where it goes: `•••• 0001`."""
+    scheduled_at: datetime | None = None
+    """When it is to be handed over; None is at once."""
+    tracking_token: str = Field(
+        default_factory=lambda: secrets.token_hex(16),
+        unique=True,
+        repr=False,
+        sa_column_kwargs={"server_default": text("replace((gen_random_uuid())::text, '-'::text, ''::text)")},
+    )
+    """Opens the beneficiary's page: whoever has it may look, and nobody can guess it."""
+    balance_id: str | None = None
+    """What it is paid from, where its organisation has paid in beforehand."""
+    debit_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """What it costs there, the fee included, in the balance's currency."""
+    fee_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """Of that, ours."""
+    quote_id: str | None = None
+    business_day: date | None = None
+    """Of a payout of a balance: the day it leaves."""
 
     status: str = Field(default=PayoutStatus.PENDING, sa_column_kwargs={"server_default": "pending"})
     epoch: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
@@ -85,6 +134,8 @@ class Payout(SQLModel, table=True, metadata=metadata):
     is_disputed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     dispute: str | None = None
     processed_amount_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    costs: dict[str, int] | None = Field(default=None, sa_column=Column(JSONB))
+    """Fees and the like as the gateway reports them, in minor units, each as it was last heard."""
     failure_code: str | None = None
     failure_message: str | None = None
     estimated_delivery_at: datetime | None = None
@@ -132,10 +183,16 @@ class PayoutEvent(SQLModel, table=True, metadata=metadata):
     """One change of one payout's status: what partners receive, word for word."""
 
     __tablename__ = "payout_event"
-    __table_args__ = (UniqueConstraint("payout_id", "sequence"),)
+    __table_args__ = (
+        UniqueConstraint("payout_id", "sequence"),
+        Index("ix_payout_event_owner", "organisation_id", "test_mode", "id"),
+    )
 
     id: str = Field(default_factory=lambda: new_id("evt"), primary_key=True)
     payout_id: str
+    organisation_id: str
+    """Of its payout, as `test_mode` is: a partner's list of events walks one index."""
+    test_mode: bool
     sequence: int
     previous_status: str | None = None
     """None for its first event, when it was created."""

@@ -11,14 +11,20 @@ from sqlalchemy import text
 
 import models.api_key
 import models.audit
+import models.balance
 import models.endpoint
 import models.inbox
 import models.integration
+import models.internal_request
 import models.notice
 import models.organisation
 import models.outbox
 import models.payout
-import models.remembered  # noqa: F401 (each import registers its tables)
+import models.price
+import models.quote
+import models.recovery
+import models.remembered
+import models.switch  # noqa: F401 (each import registers its tables)
 from models.database import engine
 
 _MIGRATING: Final = 4_837_102

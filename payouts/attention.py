@@ -7,8 +7,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, select
 
+from models.balance import BooksCheck
 from models.inbox import InboxState
 from payouts.silence import Silence, read_silences
 
@@ -34,6 +35,20 @@ class Ailing:
 
 
 @dataclass(frozen=True, slots=True)
+class Books:
+    """What the last proof of the ledger has found."""
+
+    proven_at: datetime | None
+    """None before the first one."""
+    violations: tuple[str, ...]
+    """In words, the first ones."""
+    number: int
+    """Of all of them. Anything but zero is an alarm."""
+    waiting: tuple[str, ...]
+    """Payouts that are over, whose money waits for a person's word."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attention:
     """What an operator should see above everything else."""
 
@@ -44,6 +59,7 @@ class Attention:
     """Slugs of active integrations whose webhooks are all refused with 403."""
     paused: tuple[tuple[str, datetime], ...]
     """Slugs of integrations whose gateway asked us to slow down, and until when nothing is polled."""
+    books: Books
     endpoints: tuple[Ailing, ...]
     """Partners' endpoints that hear nothing, those switched off by us first; so many at most."""
 
@@ -67,8 +83,17 @@ def read_attention(session: Session, now: datetime) -> Attention:
         connection.execute(_DEAD).scalar_one(),
         without_secret(read_silences(session)),
         tuple((slug, until) for slug, until in connection.execute(_PAUSED, {"now": now})),
+        read_books(session),
         tuple(_ailing(row) for row in connection.execute(_AILING, {"most": MOST_ENDPOINTS})),
     )
+
+
+def read_books(session: Session) -> Books:
+    """Return what the last proof of the ledger has found."""
+    found = session.exec(select(BooksCheck)).one_or_none()
+    if found is None:
+        return Books(None, (), 0, ())
+    return Books(found.checked_at, tuple(found.violations), found.number, tuple(found.waiting))
 
 
 def _ailing(row: Any) -> Ailing:

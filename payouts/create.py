@@ -1,6 +1,7 @@
 """A payout comes into being: the guards, then one row, its first event and what partners are owed for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,18 +17,16 @@ from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
 from models.payout import Payout, SubmissionState
 from models.sealed import seal
+from models.switch import Switch
+from payouts.ledger import follow, hold
 from payouts.observe import announce_birth, release_unmatched
+from payouts.parking import switched_off
+from payouts.payer import Cost, paying_balance, why_not
 from payouts.polling import next_poll_at
+from payouts.refused import Refused
 from payouts.standing import lock, write
 
-
-class Refused(Exception):
-    """The payout may not be created. `code` is for machines, the text tells how to mend it."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
+__all__ = ["Created", "NewPayout", "Refused", "create"]
 
 FORGOTTEN_AFTER: Final = timedelta(seconds=10)
 """A new payout is normally submitted within milliseconds."""
@@ -39,12 +38,22 @@ class NewPayout:
 
     integration: str
     organisation: str
-    order_key: str
+    order_key: str | None
+    """None is the payout's own id."""
     amount_minor: int
     currency: str
     reference: str | None = None
     description: str = ""
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    test_mode: bool = False
+    partner_reference: str | None = None
+    metadata: Mapping[str, str] | None = None
+    mode: str | None = None
+    destination_label: str | None = None
+    scheduled_at: datetime | None = None
+    """When it is to leave; None is at once."""
+    cost: Cost | None = None
+    """Where it differs from the amount in its own currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,51 +63,73 @@ class Created:
     id: str
     deliveries: list[str]
     released: list[int]
+    is_due: bool = True
+    """Whether it is to be handed over now."""
 
 
 def create(
     session: Session, new: NewPayout, now: datetime, *, actor: str = "system", request_id: str | None = None
 ) -> Created:
     """Put a payout on record, and who did. Without a reference it is still to be submitted. Raises `Refused`."""
-    integration = _guarded(session, new.integration, new.currency)
     organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
+    integration = _guarded(session, new, organisation, now)
     if organisation is None:
         raise Refused("unknown_organisation", f"no organisation {new.organisation!r}: `ratchet endpoints add`")
     payout = Payout(
         organisation_id=organisation.id,
         integration_id=integration.id or 0,
-        order_key=new.order_key,
+        order_key=new.order_key or "",
         gateway_reference=new.reference,
         amount_minor=new.amount_minor,
         currency=new.currency,
         description=new.description,
         details=seal(dict(new.details)) if new.details else None,
+        test_mode=new.test_mode,
+        partner_reference=new.partner_reference,
+        partner_metadata=dict(new.metadata) if new.metadata else None,
+        mode=new.mode,
+        destination_label=new.destination_label,
+        scheduled_at=new.scheduled_at,
         submission=SubmissionState.ACCEPTED if new.reference else SubmissionState.UNSENT,
         created_at=now,
         advanced_at=now,
     )
+    payout.order_key = payout.order_key or payout.id
+    cost = new.cost or Cost(new.amount_minor, 0, new.currency)
+    payout.balance_id = paying_balance(session, organisation.id, cost.currency, test_mode=payout.test_mode)
+    if payout.balance_id:
+        payout.debit_minor, payout.fee_minor = cost.debit_minor, cost.fee_minor
     if new.reference:
         payout.next_poll_at = next_poll_at(PayoutStatus.PENDING, 0, now)
     else:  # should the message be lost, the reconciler submits it then
         payout.next_poll_at = now + FORGOTTEN_AFTER
-    _insert_once(session, payout)
-    record(
-        session,
-        actor=actor,
-        action="payout.created",
-        entity=payout.id,
-        before=None,
-        after=_facts(new),
-        request_id=request_id,
-        now=now,
-    )
-    standings = lock(session, [payout.id])
-    deliveries = announce_birth(session, standings[0], now)
-    write(session, standings)
-    return Created(payout.id, deliveries, release_unmatched(session, standings))
+    with _whole_or_not_at_all(session):
+        session.add(payout)
+        session.flush()
+        record(
+            session,
+            actor=actor,
+            action="payout.created",
+            entity=payout.id,
+            before=None,
+            after=_facts(new),
+            request_id=request_id,
+            now=now,
+        )
+        standings = lock(session, [payout.id])
+        deliveries = announce_birth(session, standings[0], now)
+        write(session, standings)
+        released = release_unmatched(session, standings)
+        if new.reference:
+            follow(session, standings, now)  # the gateway has it already: the books can only follow
+        elif payout.balance_id and not hold(session, payout.id, payout.balance_id, cost.debit_minor, now):
+            raise why_not(session, payout.balance_id)
+    is_due = not new.reference and (new.scheduled_at is None or new.scheduled_at <= now)
+    return Created(payout.id, deliveries, released, is_due)
 
 
-def _guarded(session: Session, slug: str, currency: str) -> Integration:
+def _guarded(session: Session, new: NewPayout, organisation: Organisation | None, now: datetime) -> Integration:
+    slug, currency = new.integration, new.currency
     integration = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
     if integration is None:
         raise Refused("unknown_integration", f"no integration {slug!r}; `ratchet gateways list` shows them")
@@ -106,27 +137,47 @@ def _guarded(session: Session, slug: str, currency: str) -> Integration:
         raise Refused("integration_inactive", f"{slug} is disabled; `ratchet gateways enable {slug}`")
     if not integration.payouts_enabled:
         raise Refused("payouts_disabled", f"payouts are switched off for {slug}")
+    if switch := switched_off(session, integration, currency, organisation.id if organisation else "", now):
+        raise Refused("payouts_disabled", _switched_off(switch))
     connector = connector_class(integration.connector)
     if not connector.SUPPORTS_PAYOUTS:
         raise Refused("payouts_unsupported", f"{integration.connector} cannot create payouts")
     if connector.REQUIRES_WEBHOOK_SECRET and not integration.has_webhook_secret:
         raise Refused("webhook_secret_missing", f"{slug} has no webhook secret, so its outcome could not be verified")
-    if connector.CURRENCIES is not None and currency not in connector.CURRENCIES:
-        raise Refused("currency_unsupported", f"{integration.connector} does not pay out in {currency}")
+    if not pays_out_in(integration, currency):
+        raise Refused("currency_unsupported", f"{slug} does not pay out in {currency}")
+    if integration.test_mode and not new.test_mode:
+        raise Refused("mode_differs", f"{slug} is a test account: it would move no money")
+    if new.test_mode and not integration.test_mode:
+        raise Refused("mode_differs", f"{slug} is no test account: it would move real money")
     return integration
+
+
+def _switched_off(switch: Switch) -> str:
+    """Return what anybody may know: not why, and of other partners nothing."""
+    end = f"until {switch.until:%Y-%m-%d %H:%M}Z" if switch.until else "until further notice"
+    return f"payouts are switched off {end}, scope {switch.scope}: nothing was created"
+
+
+def pays_out_in(integration: Integration, currency: str) -> bool:
+    """Tell whether both the account and its gateway pay out in that currency, as far as anybody has said."""
+    theirs = connector_class(integration.connector).CURRENCIES
+    ours = integration.currencies
+    return (theirs is None or currency in theirs) and (ours is None or currency in ours)
 
 
 def _facts(new: NewPayout) -> dict[str, Any]:
     """Return what the audit trail may know: nothing of the beneficiary."""
-    names = ("integration", "organisation", "order_key", "amount_minor", "currency", "reference")
+    names = ("integration", "organisation", "order_key", "amount_minor", "currency", "reference", "test_mode")
     return {name: getattr(new, name) for name in names}
 
 
-def _insert_once(session: Session, payout: Payout) -> None:
-    """Insert, or say which payout has the key: the database's own uniqueness decides between two at once."""
+@contextmanager
+def _whole_or_not_at_all(session: Session) -> Iterator[None]:
+    """Leave nothing behind when it is refused. Of two with one key, the database's own uniqueness decides."""
     try:
         with session.begin_nested():  # it flushes what was added before it, so the payout is added inside
-            session.add(payout)
+            yield
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise

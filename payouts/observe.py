@@ -18,6 +18,7 @@ from models.ids import new_id
 from models.lifecycle import PayoutStatus, join
 from models.outbox import Announcement, fan_out
 from models.payout import Source, SubmissionState
+from payouts.ledger import follow
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
 from payouts.standing import Standing, as_json, lock_by_keys, write
@@ -63,13 +64,21 @@ def observe(session: Session, evidence: Sequence[Evidence], now: datetime) -> Ob
         else:
             batch.weigh(standing, item, book)
     batch.write(session)
+    follow(session, batch.touched.values(), now)
     return batch.observed
 
 
 def announce_birth(session: Session, standing: Standing, now: datetime) -> list[str]:
-    """Give a new payout its first event, `payout.pending`, and return the deliveries owed for it."""
+    """Give a new payout its first event, `payout.pending`, and return the deliveries owed for it.
+
+    One that is to leave later is scheduled in the same breath, and is nobody's to ask about before it left.
+    """
     batch = _Batch(now)
     batch.announce(standing, None, Source.OPERATOR)
+    if standing.scheduled_at:
+        scheduled = PayoutUpdate(reference=None, status=PayoutStatus.SCHEDULED, said="scheduled")
+        batch.weigh(standing, Evidence(standing.integration_id, scheduled, Source.PARTNER), _Book([standing]))
+        standing.next_poll_at = standing.scheduled_at
     batch.write(session)
     return batch.observed.deliveries
 
@@ -100,7 +109,7 @@ class _Batch:
     def __init__(self, now: datetime) -> None:
         self.now = now
         self.observed = Observed()
-        self._touched: dict[str, Standing] = {}
+        self.touched: dict[str, Standing] = {}
         self._observations: list[dict[str, Any]] = []
         self._announcements: list[Announcement] = []
         self._learnt: list[Standing] = []
@@ -108,7 +117,7 @@ class _Batch:
     def weigh(self, standing: Standing, item: Evidence, book: _Book) -> None:
         """Join one piece of evidence into its payout."""
         update = item.update
-        self._touched[standing.id] = standing
+        self.touched[standing.id] = standing
         note = self._contradiction(standing, update)
         if update.reference and standing.gateway_reference is None:
             book.learn(standing, update.reference)
@@ -134,7 +143,7 @@ class _Batch:
     def announce(self, standing: Standing, previous: PayoutStatus | None, source: Source) -> None:
         """Number a change and snapshot what partners will read about it."""
         standing.sequence += 1
-        self._touched[standing.id] = standing
+        self.touched[standing.id] = standing
         self._announcements.append(
             Announcement(
                 id=new_id("evt"),
@@ -155,7 +164,7 @@ class _Batch:
         if self._observations:
             rows = {"rows": as_json(self._observations), "now": self.now}
             session.connection().execute(_RECORD, rows)
-        write(session, self._touched.values())
+        write(session, self.touched.values())
         self.observed.deliveries = fan_out(session, self._announcements, self.now)
         self.observed.advanced = len(self._announcements)
         if self._learnt:
@@ -166,6 +175,8 @@ class _Batch:
 
         Nor is what it has received and awaits the start of: unless it answers that start, our words may be lost.
         """
+        if item.source is Source.PARTNER:
+            return
         is_word = item.source is not Source.OPERATOR and item.update.status is not None
         is_word = is_word and (item.source is Source.SUBMISSION or not item.update.awaits_start)
         if is_word and standing.submission in (*_NOT_YET_CONFIRMED, "not_received"):
@@ -207,6 +218,8 @@ class _Batch:
     def _keep_facts(standing: Standing, update: PayoutUpdate) -> None:
         if update.processed_amount_minor is not None:  # zero is news: it came back whole
             standing.processed_amount_minor = update.processed_amount_minor
+        if update.costs:
+            standing.costs = {**(standing.costs or {}), **update.costs}
         standing.failure_code = update.failure_code or standing.failure_code
         standing.failure_message = update.failure_message or standing.failure_message
         standing.estimated_delivery_at = update.estimated_delivery_at or standing.estimated_delivery_at

@@ -1,4 +1,4 @@
-"""A payout as its partner reads it: the body of every outbound webhook."""
+"""A payout as its partner reads it: in every outbound webhook and in every answer of the API, the same."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +7,9 @@ import orjson
 
 from models.lifecycle import PayoutStatus
 from models.money import to_text
+from models.payout import Payout
 from payouts.standing import Standing
+from settings import settings
 
 
 def rfc3339(moment: datetime | None) -> str | None:
@@ -20,23 +22,29 @@ def event_payload(standing: Standing, previous: PayoutStatus | None, now: dateti
     body = {
         "type": f"payout.{standing.status}",
         "timestamp": rfc3339(standing.occurred_at or now),
-        "data": {**_payout(standing), "previous_status": previous, "sequence": standing.sequence},
+        "data": {**as_shown(standing), "previous_status": previous, "sequence": standing.sequence},
     }
     return orjson.dumps(body).decode()
 
 
-def _payout(standing: Standing) -> dict[str, Any]:
-    processed = standing.processed_amount_minor
-    failed = standing.failure_code is not None
+def as_shown(payout: Payout | Standing) -> dict[str, Any]:
+    """Return a payout as JSON values."""
+    currency, processed, costs = payout.currency, payout.processed_amount_minor, payout.costs
+    failed = payout.failure_code is not None
     return {
-        "id": standing.id,
-        "reference": standing.order_key,
-        "status": standing.status,
-        "amount": to_text(standing.amount_minor, standing.currency),
-        "currency": standing.currency,
-        "processed_amount": None if processed is None else to_text(processed, standing.currency),
-        "estimated_delivery_at": rfc3339(standing.estimated_delivery_at),
-        "failure": {"code": standing.failure_code, "message": standing.failure_message} if failed else None,
-        "test_mode": standing.test_mode,
-        "created_at": rfc3339(standing.created_at),
+        "id": payout.id,
+        "reference": payout.partner_reference or (payout.order_key if payout.order_key != payout.id else None),
+        "status": payout.status,
+        "amount": to_text(payout.amount_minor, currency),
+        "currency": currency,
+        "processed_amount": None if processed is None else to_text(processed, currency),
+        "costs": {name: to_text(minor, currency) for name, minor in costs.items()} if costs else None,
+        "mode": payout.mode,
+        "scheduled_at": rfc3339(payout.scheduled_at),
+        "estimated_delivery_at": rfc3339(payout.estimated_delivery_at),
+        "tracking_url": f"{settings().public_url}/track/{payout.tracking_token}",
+        "failure": {"code": payout.failure_code, "message": payout.failure_message} if failed else None,
+        "metadata": payout.partner_metadata or {},
+        "test_mode": payout.test_mode,
+        "created_at": rfc3339(payout.created_at),
     }

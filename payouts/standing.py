@@ -5,7 +5,7 @@ hundreds of events a second and tens of thousands.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,13 +28,20 @@ class Standing:
     amount_minor: int
     currency: str
     test_mode: bool
+    partner_reference: str | None
+    partner_metadata: dict[str, Any] | None
+    mode: str | None
+    scheduled_at: datetime | None
+    tracking_token: str = field(repr=False)
     created_at: datetime
+    balance_id: str | None
     status: PayoutStatus
     epoch: int
     submission: str
     is_disputed: bool
     dispute: str | None
     processed_amount_minor: int | None
+    costs: dict[str, int] | None
     failure_code: str | None
     failure_message: str | None
     estimated_delivery_at: datetime | None
@@ -51,13 +58,15 @@ class Standing:
 
 
 _COLUMNS: Final = ", ".join(f"p.{column.name}" for column in fields(Standing))
-_CHANGING: Final = [column.name for column in fields(Standing)][9:]
+_NAMES: Final = [column.name for column in fields(Standing)]
+_CHANGING: Final = _NAMES[_NAMES.index("status") :]
 _TYPES: Final = {
     **dict.fromkeys(("advanced_at", "occurred_at", "last_evidence_at", "next_poll_at"), "timestamptz"),
     **dict.fromkeys(("epoch", "sequence", "polls", "poll_step", "poll_failures"), "int"),
     "estimated_delivery_at": "timestamptz",
     "is_disputed": "boolean",
     "processed_amount_minor": "bigint",
+    "costs": "jsonb",
 }
 
 _LOCK_BY_KEYS: Final = text(
@@ -66,6 +75,7 @@ _LOCK_BY_KEYS: Final = text(
         SELECT found.id FROM jsonb_to_recordset(CAST(:keys AS jsonb)) AS k (i int, r text, o text) CROSS JOIN LATERAL (
             (SELECT id FROM payout WHERE integration_id = k.i AND gateway_reference = k.r LIMIT 1)
             UNION ALL (SELECT id FROM payout WHERE integration_id = k.i AND order_key = k.o LIMIT 1)
+            LIMIT 1
         ) AS found
     )) ORDER BY p.id FOR UPDATE OF p
     """  # noqa: S608 (column names of our own dataclass)
@@ -84,7 +94,10 @@ _WRITE: Final = text(
 
 
 def lock_by_keys(session: Session, keys: Iterable[tuple[int, str | None, str | None]]) -> list[Standing]:
-    """Lock the payouts that any (integration, gateway reference, order key) names, in id order: no deadlocks."""
+    """Lock the payouts that (integration, gateway reference, order key) name, in id order: no deadlocks.
+
+    The gateway's reference goes first; our key finds a payout whose reference we have not been told yet.
+    """
     named = as_json([{"i": integration, "r": reference, "o": order_key} for integration, reference, order_key in keys])
     return [_standing(row) for row in session.connection().execute(_LOCK_BY_KEYS, {"keys": named})]
 
@@ -96,11 +109,9 @@ def lock(session: Session, ids: Sequence[str]) -> list[Standing]:
 
 def write(session: Session, standings: Iterable[Standing]) -> None:
     """Write locked payouts back, in one statement."""
-    rows = [
-        {name: getattr(standing, name) for name in ("id", "gateway_reference", *_CHANGING)} for standing in standings
-    ]
-    if rows:
-        session.connection().execute(_WRITE, {"rows": as_json(rows), "ids": as_json([row["id"] for row in rows])})
+    rows = list(standings)
+    if rows:  # whole, though the statement reads only what may change: orjson writes out a dataclass by itself
+        session.connection().execute(_WRITE, {"rows": as_json(rows), "ids": as_json([row.id for row in rows])})
 
 
 def as_json(values: Sequence[Any]) -> str:

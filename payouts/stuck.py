@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.lifecycle import IN_FLIGHT, PayoutStatus
+from payouts.parking import PARKED
 from payouts.reasons import StuckReason
 from payouts.report import Filters, Group, StuckPayout, StuckReport
 from payouts.silence import Silence, read_silences
@@ -96,6 +97,7 @@ _HOLDS: Final = {
     StuckReason.SUBMISSION_UNKNOWN: _IS_UNCONFIRMED,
     StuckReason.NOT_RECEIVED: "p.submission = 'not_received'",
     StuckReason.INTEGRATION_INACTIVE: "NOT i.is_active",
+    StuckReason.PARKED: f"p.submission = 'unsent' AND p.poll_failure = '{PARKED}'",
     StuckReason.WEBHOOK_SECRET_MISSING: "s.lacks_secret",
     StuckReason.POLLS_FAILING: "p.poll_failures >= :failing_polls",
     StuckReason.GATEWAY_SILENT: "p.last_evidence_source IS NULL OR p.last_evidence_source = 'submission'",
@@ -115,7 +117,8 @@ _FIND: Final = text(
             OR {_IS_IN_FLIGHT} AND {_MAY_BE_LOST}
     ), stuck AS MATERIALIZED (
         SELECT p.id, i.connector AS gateway, i.slug AS integration, o.name AS organisation, p.order_key,
-            p.gateway_reference, p.amount_minor, p.currency, p.status, p.submission, p.advanced_at,
+            p.gateway_reference, p.amount_minor, p.currency, p.status, p.submission,
+            greatest(p.advanced_at, p.scheduled_at) AS advanced_at,
             p.last_evidence_at, p.last_evidence_source, p.polls, p.poll_failures, p.poll_failure, p.next_poll_at,
             CASE {_REASON} END AS reason,
             CASE WHEN {_IS_UNCONFIRMED} THEN :unconfirmed_after ELSE s.allowed END AS threshold
@@ -125,7 +128,8 @@ _FIND: Final = text(
         LEFT JOIN silence s ON s.integration_id = p.integration_id AND s.status = p.status
         WHERE (p.is_disputed
                 OR {_IS_IN_FLIGHT} AND (
-                    p.advanced_at < :now - s.allowed OR {_IS_UNCONFIRMED} OR p.submission = 'not_received'))
+                    greatest(p.advanced_at, p.scheduled_at) < :now - s.allowed
+                    OR {_IS_UNCONFIRMED} OR p.submission = 'not_received'))
             AND (CAST(:gateway AS text) IS NULL OR i.connector = :gateway)
             AND (CAST(:integration AS text) IS NULL OR i.slug = :integration)
             AND (CAST(:status AS text) IS NULL OR p.status = :status)

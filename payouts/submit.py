@@ -16,6 +16,7 @@ from models.payout import Payout, Source, SubmissionState
 from models.sealed import seal, unseal
 from payouts.integrations import Connected, connected
 from payouts.observe import Evidence, Observed, observe, release_unmatched
+from payouts.parking import may_leave
 from payouts.polling import next_poll_at
 from payouts.standing import lock, write
 
@@ -37,11 +38,13 @@ def begin(session: Session, payout_id: str, now: datetime, prepared: Memento | N
     Where the gateway wants it prepared and it was not, nothing is marked: prepare it and begin again.
     """
     payout = session.exec(select(Payout).where(Payout.id == payout_id).with_for_update(skip_locked=True)).one_or_none()
-    if payout is None or payout.submission != SubmissionState.UNSENT or payout.status != PayoutStatus.PENDING:
+    if payout is None or not _may_leave(payout, now):
         return None
     integration = connected(session, [payout.integration_id])[payout.integration_id]
     if not (integration.is_active and integration.payouts_enabled):
         return None  # switched off since it was created: it stays unsent, and due
+    if not may_leave(session, payout, now):
+        return None
     order = _order(payout, prepared)
     if prepared is None and integration.connector.PREPARES:
         return HandOver(payout.id, integration, order, None)
@@ -50,6 +53,14 @@ def begin(session: Session, payout_id: str, now: datetime, prepared: Memento | N
     payout.memento = seal(dict(prepared)) if prepared else None
     session.flush()  # a conclusion may follow in this transaction, and reads the row
     return HandOver(payout.id, integration, order, now)
+
+
+def _may_leave(payout: Payout, now: datetime) -> bool:
+    is_waiting = payout.status == PayoutStatus.SCHEDULED and payout.scheduled_at is not None
+    is_due = payout.scheduled_at is None or payout.scheduled_at <= now
+    return (
+        payout.submission == SubmissionState.UNSENT and is_due and (payout.status == PayoutStatus.PENDING or is_waiting)
+    )
 
 
 def _order(payout: Payout, prepared: Memento | None) -> Order:

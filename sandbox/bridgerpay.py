@@ -5,8 +5,6 @@ signature: an account with a webhook secret has its news signed by the conventio
 without sends it bare. That an `order_id` sent twice is paid twice is assumed, and so are the retry times.
 """
 
-import hashlib
-import hmac
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -20,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from sandbox.answers import Document, Refused, read_json
 from sandbox.bridgerpay_requests import Filter, read_filter, read_order
 from sandbox.gateway import Gateway
+from sandbox.signers.bridgerpay import sign
 from sandbox.stories import draw
 from sandbox.world import Payout, iso
 
@@ -62,10 +61,7 @@ class BridgerPay(Gateway):
 
     def sign(self, secret: str, body: bytes, signed_at: int) -> dict[str, str]:
         """Return the HMAC of the raw body, in hex; nothing where no secret was agreed."""
-        del signed_at
-        if not secret:
-            return {}
-        return {"X-Bridgerpay-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+        return dict(sign(body, secret, signed_at))
 
     # --- bodies
 

@@ -4,8 +4,6 @@ Read from the vendor's SDKs (fedapay-php, fedapay-node, fedapay-ruby) and https:
 merchant_reference is refused is documented for collections and assumed for payouts.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -17,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from sandbox.answers import Document, Refused, read_json
 from sandbox.gateway import Gateway
+from sandbox.signers.fedapay import sign
 from sandbox.world import Payout, iso
 
 PER_PAGE: Final = 25
@@ -60,8 +59,7 @@ class FedaPay(Gateway):
 
     def sign(self, secret: str, body: bytes, signed_at: int) -> dict[str, str]:
         """Return the time and the HMAC of `<time>.<raw body>`, in hex."""
-        signature = hmac.new(secret.encode(), b"%d.%s" % (signed_at, body), hashlib.sha256).hexdigest()
-        return {"X-FEDAPAY-SIGNATURE": f"t={signed_at},s={signature}"}
+        return dict(sign(body, secret, signed_at))
 
     # --- bodies
 

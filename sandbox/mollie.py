@@ -4,8 +4,6 @@ https://docs.mollie.com/reference/create-payout and https://docs.mollie.com/refe
 The retry times are those of Mollie's classic webhooks; the new ones are assumed to keep them.
 """
 
-import hashlib
-import hmac
 import json
 import math
 import secrets
@@ -22,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from sandbox.answers import Document, Refused, read_json
 from sandbox.gateway import Gateway
 from sandbox.mollie_requests import order_key_of, read_order, read_page
+from sandbox.signers.mollie import sign
 from sandbox.stories import draw, without_steering
 from sandbox.world import MAX_PAYOUTS, Moment, Payout, iso
 
@@ -68,8 +67,7 @@ class Mollie(Gateway):
 
     def sign(self, secret: str, body: bytes, signed_at: int) -> dict[str, str]:
         """Return `sha256=` and the HMAC of the raw body, in hex. No time is signed."""
-        del signed_at
-        return {"X-Mollie-Signature": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+        return dict(sign(body, secret, signed_at))
 
     # --- bodies
 

@@ -6,7 +6,6 @@ cancel call are assumed: the vendor documents the states, not the requests.
 
 import base64
 import binascii
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -20,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from sandbox.answers import Document, Refused, read_json
 from sandbox.gateway import Gateway
 from sandbox.php import as_php
+from sandbox.signers.paycore import sign
 from sandbox.world import Payout
 
 MAX_TRIES: Final = 100
@@ -61,10 +61,7 @@ class PayCore(Gateway):
 
     def sign(self, secret: str, body: bytes, signed_at: int) -> dict[str, str]:
         """Return the SHA-1 of secret, raw body and secret, in base64. No HMAC, no time."""
-        del signed_at
-        sandwich = secret.encode() + body + secret.encode()
-        digest = hashlib.sha1(sandwich, usedforsecurity=False).digest()
-        return {"X-Signature": base64.b64encode(digest).decode()}
+        return dict(sign(body, secret, signed_at))
 
     def is_accepted(self, status: int) -> bool:
         """Tell whether the answer is exactly 200; 204 is not."""

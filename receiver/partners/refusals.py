@@ -12,9 +12,11 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     # who asks
     "invalid_api_key": (401, "Send a valid API key: Authorization: Bearer sk_…"),
     "missing_scope": (403, "This key may not do that"),
+    "invalid_internal_secret": (403, "Show a valid X-Internal-Secret"),
     # what is asked
     "malformed_json": (400, "The body is not JSON that can be read in one way only"),
     "invalid_idempotency_key": (400, "The Idempotency-Key cannot be used"),
+    "invalid_fields": (400, "The request does not say what it must"),
     "not_found": (404, "There is nothing here"),
     "method_not_allowed": (405, "This cannot be done here"),
     "body_too_large": (413, "The body is too large"),
@@ -25,6 +27,18 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "idempotency_in_progress": (409, "A request under this Idempotency-Key is under way"),
     # payouts
     "unknown_payout": (404, "There is no such payout"),
+    "missing_detail": (422, "The gateway needs to know more"),
+    "unknown_gateway": (422, "There is no such gateway or account"),
+    "no_gateway": (409, "No gateway can carry this payout"),
+    "unknown_organisation": (409, "There is no such organisation"),
+    "integration_inactive": (409, "The integration is not active"),
+    "integration_ambiguous": (409, "Several integrations are meant"),
+    "payouts_disabled": (409, "Payouts are switched off"),
+    "payouts_unsupported": (409, "This gateway cannot create payouts"),
+    "webhook_secret_missing": (409, "The integration has no webhook secret"),
+    "currency_unsupported": (409, "This gateway does not pay out in this currency"),
+    "payout_exists": (409, "There is such a payout already"),
+    "previous_attempt_open": (409, "Another attempt could still pay"),
     # our own troubles
     "too_many_requests": (429, "Too many requests under this key"),
     "internal_error": (500, "Something failed on our side; it was not your request"),

@@ -11,12 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509 import Certificate
 
 
-def sign(body: bytes, key: rsa.RSAPrivateKey, certificate: Certificate) -> dict[str, str]:
+def fingerprint(certificate: Certificate) -> str:
+    """Return what a certificate is called in the headers."""
+    return sha1(certificate.public_bytes(serialization.Encoding.DER), usedforsecurity=False).hexdigest().upper()
+
+
+def sign(body: bytes, key: rsa.RSAPrivateKey, name: str) -> dict[str, str]:
     """Return the signature headers of one notification, spelled as EBANX's list of headers spells them."""
-    fingerprint = sha1(certificate.public_bytes(serialization.Encoding.DER), usedforsecurity=False)
     signature = key.sign(body, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - the gateway's scheme
     return {
         "X-SignatureType": "rsa,sha1",
-        "X-SignatureFingerprint": fingerprint.hexdigest().upper(),
+        "X-SignatureFingerprint": name,
         "X-SignatureContent": b64encode(signature).decode(),
     }

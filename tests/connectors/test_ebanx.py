@@ -25,7 +25,7 @@ FORM = f"operation=payout_status_change&notification_type=update&hash_codes={COD
 
 def a_form(body: bytes = FORM, *changes: tuple[bytes, bytes]) -> WebhookRequest:
     """Return a signed form, with headers changed."""
-    headers = dict(as_arrived(ebanx.sign(body, KEY, CERTIFICATE))) | dict(changes)
+    headers = dict(as_arrived(ebanx.sign(body, KEY, ebanx.fingerprint(CERTIFICATE)))) | dict(changes)
     return WebhookRequest(list(headers.items()), body)
 
 
@@ -57,7 +57,7 @@ def test_one_algorithm_is_allowed(kind: bytes) -> None:
 
 
 def test_a_fingerprint_chooses_inside_the_pins_only() -> None:
-    other = dict(as_arrived(ebanx.sign(FORM, KEY, OTHER_CERTIFICATE)))[b"x-signaturefingerprint"]
+    other = dict(as_arrived(ebanx.sign(FORM, KEY, ebanx.fingerprint(OTHER_CERTIFICATE))))[b"x-signaturefingerprint"]
 
     with pytest.raises(InvalidSignature, match="unknown_key"):
         EBANX.verify(a_form(FORM, (b"x-signaturefingerprint", other)), [SAMPLE.secret], NOW)

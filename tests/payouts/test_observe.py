@@ -586,3 +586,13 @@ def test_a_batch_of_a_hundred_costs_as_many_statements_as_a_batch_of_one(databas
 
     assert observed.advanced == 100
     assert len(statements) - for_one == for_one
+
+
+def test_costs_are_kept_each_as_it_was_last_heard(database: None) -> None:
+    payout = a_payout()
+
+    say(payout, S.INITIATED, costs={"fees": 40, "commission": 2})
+    say(payout, S.DELIVERED, costs={"fees": 45, "amount_transferred": 9_955})
+    say(payout, S.DELIVERED)
+
+    assert get_payout(payout.id).costs == {"fees": 45, "commission": 2, "amount_transferred": 9_955}

@@ -42,8 +42,13 @@ def test_a_payload_has_this_shape_and_nothing_else(database: None) -> None:
             "amount": "100.00",
             "currency": "EUR",
             "processed_amount": None,
+            "costs": None,
+            "mode": None,
+            "scheduled_at": None,
             "estimated_delivery_at": None,
+            "tracking_url": f"http://127.0.0.1:8402/track/{standing.tracking_token}",
             "failure": None,
+            "metadata": {},
             "test_mode": False,
             "created_at": "2026-05-12T09:15:00Z",
             "previous_status": "pending",
@@ -110,3 +115,23 @@ def test_a_partner_never_reads_what_is_between_us_and_the_gateway(database: None
     text = event_payload(_standing(poll_failure="unavailable", dispute="amount_differs", is_disputed=True), None, NOW)
 
     assert not any(word in text for word in ("gw-1", "unavailable", "amount_differs", "submission", "poll"))
+
+
+def test_what_its_partner_has_given_it_comes_back(database: None) -> None:
+    body = _payload(
+        partner_reference="invoice 7",
+        partner_metadata={"batch": "b1"},
+        mode="mobile_money",
+        scheduled_at=NOW,
+        costs={"fees": 120},
+    )["data"]
+
+    assert (body["reference"], body["metadata"], body["mode"]) == ("invoice 7", {"batch": "b1"}, "mobile_money")
+    assert body["scheduled_at"] == "2026-05-12T09:15:00Z"
+    assert body["costs"] == {"fees": "1.20"}
+
+
+def test_one_without_a_name_of_its_partners_has_none(database: None) -> None:
+    standing = _standing()
+
+    assert _payload(id=standing.id, order_key=standing.id)["data"]["reference"] is None

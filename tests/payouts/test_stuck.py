@@ -160,8 +160,9 @@ def test_where_several_reasons_hold_the_one_to_settle_first_is_told() -> None:
     mendings = [
         "UPDATE payout SET is_disputed = false",
         "UPDATE payout SET submission = 'not_received'",
-        "UPDATE payout SET submission = 'accepted'",
+        "UPDATE payout SET submission = 'unsent', poll_failure = 'parked'",
         "UPDATE integration SET is_active = true",
+        "UPDATE payout SET submission = 'accepted', poll_failure = NULL",
         "UPDATE integration SET has_webhook_secret = true",
         "UPDATE payout SET poll_failures = 0",
         "UPDATE payout SET last_evidence_source = 'poll'",

@@ -12,9 +12,46 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the audit trail, its chain and the kill switches."""
+    """Create the audit trail, its chain, what the internal caller asked, and the kill switches."""
     _create_audit()
     _let_lines_only_be_added("audit", "audit_link")
+    op.create_table(
+        "internal_request",
+        sa.Column("tx_id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("payout_id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("asked", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("created_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("tx_id", "attempt", name=op.f("pk_internal_request")),
+    )
+    _create_switch()
+
+
+def _create_switch() -> None:
+    op.create_table(
+        "switch",
+        sa.Column("id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("scope", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("target", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("reason", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("thrown_by", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("thrown_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+        sa.Column("until", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+        sa.Column("lifted_by", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("lifted_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
+        sa.CheckConstraint(
+            "(scope = 'everything') = (target IS NULL)", name=op.f("ck_switch_everything_has_no_target")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_switch")),
+    )
+    op.create_index(
+        "ix_switch_not_lifted",
+        "switch",
+        ["scope", "target"],
+        unique=False,
+        postgresql_where=sa.text("lifted_at IS NULL"),
+    )
 
 
 def _create_audit() -> None:

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0003"
 down_revision = "0002"
@@ -44,6 +45,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organisation_id", "test_mode", "key", name=op.f("pk_remembered_answer")),
     )
     op.create_index(op.f("ix_remembered_answer_created_at"), "remembered_answer", ["created_at"], unique=False)
+    op.add_column("payout", sa.Column("partner_reference", sqlmodel.sql.sqltypes.AutoString(), nullable=True))
+    op.add_column("payout", sa.Column("partner_metadata", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    op.add_column("payout", sa.Column("mode", sqlmodel.sql.sqltypes.AutoString(), nullable=True))
+    op.add_column("payout", sa.Column("destination_label", sqlmodel.sql.sqltypes.AutoString(), nullable=True))
+    op.add_column("payout", sa.Column("scheduled_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True))
+    op.add_column("payout", sa.Column("costs", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    random = sa.text("replace((gen_random_uuid())::text, '-'::text, ''::text)")  # 122 bits
+    column = sa.Column("tracking_token", sqlmodel.sql.sqltypes.AutoString(), server_default=random, nullable=False)
+    op.add_column("payout", column)
+    op.create_unique_constraint(op.f("uq_payout_tracking_token"), "payout", ["tracking_token"])
+    op.create_index(
+        "ix_payout_partner_reference",
+        "payout",
+        ["organisation_id", "partner_reference"],
+        unique=False,
+        postgresql_where=sa.text("partner_reference IS NOT NULL"),
+    )
+    op.add_column("integration", sa.Column("currencies", sa.ARRAY(sa.Text()), nullable=True))
     op.add_column("integration", sa.Column("test_mode", sa.Boolean(), server_default="false", nullable=False))
     # A partner's list: its own, of its key's mode, newest first.
     op.create_index("ix_payout_listed", "payout", ["organisation_id", "test_mode", "id"], unique=False)

@@ -22,8 +22,8 @@ def a_notification(operation: str = "payout_status_change", codes: str = CODE) -
 def sign(body: bytes, secret: str, at: datetime) -> Headers:
     """Sign under the certificate that is the secret."""
     del at
-    pair = (KEY, CERTIFICATE) if secret == SAMPLE.secret else (OTHER, OTHER_CERTIFICATE)
-    return as_arrived(ebanx.sign(body, *pair))
+    key, certificate = (KEY, CERTIFICATE) if secret == SAMPLE.secret else (OTHER, OTHER_CERTIFICATE)
+    return as_arrived(ebanx.sign(body, key, ebanx.fingerprint(certificate)))
 
 
 SAMPLE = Sample(

@@ -66,6 +66,7 @@ SAMPLE = Sample(
         occurred_at=datetime(2026, 1, 5, 9, 41, 7, 816000, tzinfo=UTC),
         amount_minor=2000,
         currency="XOF",
+        costs={"amount_transferred": 1960},
     ),
     body_saying=lambda word: an_event(a_payout(status=word)),
     other_subject=an_event({"klass": "v1/transaction", "id": 7}, name="transaction.approved", object_id=7),
