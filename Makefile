@@ -45,7 +45,7 @@ format: $(READY) ## rewrite what the formatter and the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-chaos: $(READY) ## kill and restart everything while webhooks flow (minutes)
+chaos: $(READY) ## kill and restart everything while webhooks flow; ten minutes of fuzzing
 	@$(BIN)/python -m pytest tests/chaos -m "chaos or not chaos" --timeout 900 $(ARGS)
 
 bench: $(READY) ## every figure, as ratios of one run; appends to benchmarks/results.md

@@ -34,6 +34,7 @@ class Place:
             client.flushdb()
         with self.connect() as connection:
             connection.execute(f"TRUNCATE {TABLES}")
+            connection.execute("CHECKPOINT")  # every run finds log files to use again, as a server that runs for long
             connection.execute(
                 _PAYOUTS, {"payouts": payouts - 1, "amount": AMOUNT_MINOR, "currency": CURRENCY, "slug": SLUG}
             )

@@ -66,6 +66,8 @@ def _print(report: StuckReport) -> None:
 
 def _worries(attention: Attention) -> list[str]:
     lines = [f"inbox: {number} {state} events need a person" for state, number in attention.inbox.items() if number]
+    lines += [f"the books do not agree: {violation}" for violation in attention.books.violations]
+    lines += [f"{payout}: it is over, and its money waits for a person's word" for payout in attention.books.waiting]
     if attention.dead_deliveries:
         lines.append(f"{attention.dead_deliveries} deliveries are dead: nobody tries any more")
     lines += [f"{slug} has no webhook secret: its webhooks are refused with 403" for slug in attention.without_secret]

@@ -7,7 +7,6 @@ Nothing here guesses. Errors name the field by its path and never quote its valu
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -46,13 +45,17 @@ def exact_document(body: bytes) -> Any:
     """Return the JSON value of `body` with fractions as `Decimal`, for gateways that write amounts as numbers."""
     try:
         # Decoded here because json.loads would also take UTF-16 and UTF-32.
-        return json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_constant)
+        return _EXACT.decode(body.decode())
     except (ValueError, RecursionError):
         raise UnreadableEvent("the body is no JSON") from None
 
 
 def _no_constant(name: str) -> Never:
     raise ValueError(name)
+
+
+_EXACT: Final = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant)
+"""Made once: `json.loads` with arguments makes a decoder for every call."""
 
 
 def digest_key(body: bytes) -> str:
@@ -79,12 +82,21 @@ def status_of(word: str, statuses: Mapping[str, PayoutStatus]) -> PayoutStatus:
     return statuses[word]
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields:  # noqa: PLW1641 (what it reads can change, so it has no hash)
     """One JSON object, read field by field. `path` is where it stands, for errors."""
 
-    values: Mapping[str, Any] = field(repr=False)
-    path: str = ""
+    __slots__ = ("_path", "values")
+
+    def __init__(self, values: Mapping[str, Any], path: "str | tuple[Fields, str]" = "") -> None:
+        """`path` is a text, or the object around it and its field there: most paths are never asked for."""
+        self.values = values
+        self._path = path
+
+    def __repr__(self) -> str:
+        return f"Fields({self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and self.values == other.values
 
     @classmethod
     def of(cls, value: object, path: str = "") -> "Fields":
@@ -95,13 +107,20 @@ class Fields:
             raise UnreadableEvent(f"{path or 'the body'} is no object")
         return cls(value, path)
 
+    @property
+    def path(self) -> str:
+        """Say where it stands: `data.attributes`."""
+        path = self._path
+        return path if isinstance(path, str) else path[0].at(path[1])
+
     def at(self, name: str) -> str:
         """Return the full path of field `name`."""
         return f"{self.path}.{name}" if self.path else name
 
     def within(self, name: str) -> "Fields":
         """Return the object in field `name`."""
-        return Fields.of(self.values.get(name), self.at(name))
+        found = self.values.get(name)
+        return Fields(found, (self, name)) if isinstance(found, dict) else Fields.of(found, self.at(name))
 
     def maybe_within(self, name: str) -> "Fields | None":
         """Return the object in field `name`, None where it is absent, null or empty."""
@@ -123,6 +142,9 @@ class Fields:
 
     def maybe_text(self, name: str) -> str | None:
         """Return the text of a field, None where it is absent, null or empty."""
+        found = self.values.get(name)
+        if type(found) is str and 0 < len(found) <= MAX_TEXT and found.isascii() and "\0" not in found:
+            return found  # nearly every field of nearly every message
         found = self.prose(name, keep=MAX_TEXT + 1)
         if found is not None and len(found) > MAX_TEXT:
             raise UnreadableEvent(f"{self.at(name)} is too long")

@@ -67,7 +67,8 @@ class Postgres:
         return f"postgresql://ratchet@/{database}?host={quote(str(self.sockets), safe='/')}"
 
     def _tuning(self) -> list[str]:
-        common = ["max_connections=200", "shared_buffers=128MB", "max_wal_size=2GB", "wal_compression=on"]
+        memory = ["max_connections=200", "shared_buffers=128MB"]
+        common = [*memory, "min_wal_size=512MB", "max_wal_size=2GB", "wal_compression=on"]
         return common if self.durable else [*common, "fsync=off", "full_page_writes=off"]
 
     def _create(self) -> None:

@@ -92,8 +92,7 @@ def fan_out(session: Session, announcements: Sequence[Announcement], now: dateti
     """Write the payout events and one delivery per subscribed endpoint. Returns the deliveries' ids."""
     if not announcements:
         return []
-    rows = [{name: getattr(announcement, name) for name in _EVENT_COLUMNS} for announcement in announcements]
-    session.connection().execute(_WRITE_EVENTS, {"rows": _as_json(rows), "now": now})
+    session.connection().execute(_WRITE_EVENTS, {"rows": _as_json(announcements), "now": now})
     organisations = list({announcement.organisation_id for announcement in announcements})
     subscribed: dict[tuple[str, bool], list[tuple[str, list[str] | None]]] = {}
     for organisation_id, test_mode, *hearer in session.connection().execute(_SUBSCRIBED, {"ids": organisations}):
@@ -119,11 +118,9 @@ def fan_out(session: Session, announcements: Sequence[Announcement], now: dateti
     return [delivery_id for delivery_id, _, _ in owed]
 
 
-def _as_json(rows: Sequence[dict[str, Any]]) -> str:
+def _as_json(rows: Sequence[Any]) -> str:
     return orjson.dumps(rows, default=datetime.isoformat).decode()
 
-
-_EVENT_COLUMNS: Final = ("id", "payout_id", "sequence", "previous_status", "status", "source", "occurred_at", "payload")
 
 _WRITE_EVENTS: Final = text(
     """

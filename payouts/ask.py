@@ -13,6 +13,7 @@ from models.integration import Integration
 from models.lifecycle import IN_FLIGHT
 from models.payout import Payout, Source, SubmissionState
 from payouts.integrations import Connected, connected
+from payouts.ledger import follow, take_locks
 from payouts.observe import Evidence, Observed, observe
 from payouts.polling import next_poll_at
 from payouts.standing import lock, write
@@ -86,7 +87,7 @@ def questions(session: Session, ids: Sequence[str]) -> list[Question]:
 def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: datetime) -> Observed:
     """Take answers as evidence; count silence, and back off."""
     # All of them at once and in order: two lots of locks in one transaction could meet another transaction's crosswise.
-    lock(session, [question.payout_id for question, _ in answers])
+    take_locks(session, lock(session, [question.payout_id for question, _ in answers]))
     answers = [(question, _about(question, answer)) for question, answer in answers]
     told = [(question, answer) for question, answer in answers if isinstance(answer, PayoutUpdate)]
     evidence = [Evidence(q.integration.id, _named(q, update), Source.POLL) for q, update in told]
@@ -105,6 +106,7 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
         if is_unconfirmed and isinstance(answer, NotFound) and question.was_never_received(now):
             standing.submission = SubmissionState.NOT_RECEIVED
     write(session, standings)
+    follow(session, standings, now)
     _slow_down(session, answers, now)
     return observed
 

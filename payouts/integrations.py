@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import structlog
+from sqlalchemy import Row, text
 from sqlmodel import Session, col, select
 
 from connectors import UnknownConnector, connector_class
@@ -42,11 +44,26 @@ def connected(session: Session, ids: Iterable[int]) -> dict[int, Connected]:
 
 
 def usable(session: Session, ids: Iterable[int]) -> dict[int, Connected]:
-    """Open those of these integrations that can be opened, and log the others: one must not hold up its neighbours."""
-    opened = {}
-    for row in session.exec(select(Integration).where(col(Integration.id).in_(set(ids)))):
+    """Open those of these integrations that can be opened, and log the others: one must not hold up its neighbours.
+
+    Those that have not changed since this process last opened them are not opened again.
+    """
+    usable = {}
+    for row in session.connection().execute(_CONFIGURED, {"ids": list(ids)}):
+        known = _opened.get(row.id)
         try:
-            opened[row.id or 0] = connect(row)
+            if known is None or known[0] != row:
+                known = _opened[row.id] = (row, connect(Integration(**row._mapping)))  # noqa: SLF001 (its public name)
+            usable[row.id] = known[1]
         except (CannotOpen, UnknownConnector) as error:
             _log.error("integration.unusable", integration=row.slug, error=str(error))
-    return opened
+    return usable
+
+
+_CONFIGURED: Final = text(
+    """
+    SELECT id, slug, connector, base_url, options, sealed, is_active, payouts_enabled
+    FROM integration WHERE id = ANY(:ids)
+    """
+)
+_opened: Final[dict[int, tuple[Row[Any], Connected]]] = {}

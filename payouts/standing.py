@@ -34,6 +34,7 @@ class Standing:
     scheduled_at: datetime | None
     tracking_token: str = field(repr=False)
     created_at: datetime
+    balance_id: str | None
     status: PayoutStatus
     epoch: int
     submission: str
@@ -74,6 +75,7 @@ _LOCK_BY_KEYS: Final = text(
         SELECT found.id FROM jsonb_to_recordset(CAST(:keys AS jsonb)) AS k (i int, r text, o text) CROSS JOIN LATERAL (
             (SELECT id FROM payout WHERE integration_id = k.i AND gateway_reference = k.r LIMIT 1)
             UNION ALL (SELECT id FROM payout WHERE integration_id = k.i AND order_key = k.o LIMIT 1)
+            LIMIT 1
         ) AS found
     )) ORDER BY p.id FOR UPDATE OF p
     """  # noqa: S608 (column names of our own dataclass)
@@ -92,7 +94,10 @@ _WRITE: Final = text(
 
 
 def lock_by_keys(session: Session, keys: Iterable[tuple[int, str | None, str | None]]) -> list[Standing]:
-    """Lock the payouts that any (integration, gateway reference, order key) names, in id order: no deadlocks."""
+    """Lock the payouts that (integration, gateway reference, order key) name, in id order: no deadlocks.
+
+    The gateway's reference goes first; our key finds a payout whose reference we have not been told yet.
+    """
     named = as_json([{"i": integration, "r": reference, "o": order_key} for integration, reference, order_key in keys])
     return [_standing(row) for row in session.connection().execute(_LOCK_BY_KEYS, {"keys": named})]
 
@@ -104,11 +109,9 @@ def lock(session: Session, ids: Sequence[str]) -> list[Standing]:
 
 def write(session: Session, standings: Iterable[Standing]) -> None:
     """Write locked payouts back, in one statement."""
-    rows = [
-        {name: getattr(standing, name) for name in ("id", "gateway_reference", *_CHANGING)} for standing in standings
-    ]
-    if rows:
-        session.connection().execute(_WRITE, {"rows": as_json(rows), "ids": as_json([row["id"] for row in rows])})
+    rows = list(standings)
+    if rows:  # whole, though the statement reads only what may change: orjson writes out a dataclass by itself
+        session.connection().execute(_WRITE, {"rows": as_json(rows), "ids": as_json([row.id for row in rows])})
 
 
 def as_json(values: Sequence[Any]) -> str:

@@ -12,7 +12,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from reconciler import forget, poll, seal, sweep
+from reconciler import books, forget, poll, seal, sweep
 from reconciler.leader import Leadership
 from settings import settings
 from telemetry import logs
@@ -25,6 +25,7 @@ TIMETABLE: Final[list[tuple[Callable[[], None], float]]] = [
     (sweep.match_unmatched, 5.0),
     (forget.forget_answers, 60.0),
     (seal.seal_audit, seal.EVERY_SECONDS),
+    (books.prove_books, books.EVERY_SECONDS),
 ]
 
 CONTEST_SECONDS: Final = 0.5
