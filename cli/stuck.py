@@ -16,8 +16,8 @@ from payouts.stuck import find_stuck
 @click.command()
 @click.option("--gateway", help="Only this connector.")
 @click.option("--integration", help="Only this slug.")
-@click.option("--status", type=click.Choice([each.value for each in PayoutStatus]), help="Only this status.")
-@click.option("--reason", type=click.Choice([each.value for each in StuckReason]), help="Only this reason.")
+@click.option("--status", type=click.Choice([str(status) for status in PayoutStatus]), help="Only this status.")
+@click.option("--reason", type=click.Choice([str(reason) for reason in StuckReason]), help="Only this reason.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @json_option
 def stuck(

@@ -183,10 +183,16 @@ class PayoutEvent(SQLModel, table=True, metadata=metadata):
     """One change of one payout's status: what partners receive, word for word."""
 
     __tablename__ = "payout_event"
-    __table_args__ = (UniqueConstraint("payout_id", "sequence"),)
+    __table_args__ = (
+        UniqueConstraint("payout_id", "sequence"),
+        Index("ix_payout_event_owner", "organisation_id", "test_mode", "id"),
+    )
 
     id: str = Field(default_factory=lambda: new_id("evt"), primary_key=True)
     payout_id: str
+    organisation_id: str
+    """Of its payout, as `test_mode` is: a partner's list of events walks one index."""
+    test_mode: bool
     sequence: int
     previous_status: str | None = None
     """None for its first event, when it was created."""

@@ -22,6 +22,7 @@ import models.outbox
 import models.payout
 import models.price
 import models.quote
+import models.recovery
 import models.remembered
 import models.switch  # noqa: F401 (each import registers its tables)
 from models.database import engine

@@ -27,6 +27,9 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "idempotency_in_progress": (409, "A request under this Idempotency-Key is under way"),
     # payouts
     "unknown_payout": (404, "There is no such payout"),
+    "missing_detail": (422, "The gateway needs to know more"),
+    "unknown_gateway": (422, "There is no such gateway or account"),
+    "no_gateway": (409, "No gateway can carry this payout"),
     "unknown_organisation": (409, "There is no such organisation"),
     "integration_inactive": (409, "The integration is not active"),
     "integration_ambiguous": (409, "Several integrations are meant"),

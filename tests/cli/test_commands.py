@@ -213,6 +213,16 @@ def test_nothing_stuck_says_so_and_something_stuck_says_why() -> None:
     assert something["stuck"][0]["reason"] == "disputed"
 
 
+def test_the_report_is_filtered_by_the_words_that_it_prints() -> None:
+    payout = a_payout(status=PayoutStatus.INITIATED, is_disputed=True, dispute="amount_differs")
+
+    found = json.loads(run("stuck", "--json", "--status", "initiated", "--reason", "disputed").output)
+    others = json.loads(run("stuck", "--json", "--status", "broadcast").output)
+
+    assert [row["id"] for row in found["stuck"]] == [payout.id]
+    assert others["stuck"] == []
+
+
 def test_the_doctor_finds_servers_and_schema_well() -> None:
     findings = {finding["check"]: finding for finding in json.loads(run("doctor", "--json").output)}
 
