@@ -16,8 +16,11 @@ NAIVE_PER_SECOND: Final = 250
 LONGEST_SECONDS: Final = 120.0
 
 _EVENTS: Final = """
-    INSERT INTO payout_event (id, payout_id, sequence, previous_status, status, source, created_at, payload)
-    SELECT 'evt_' || substr(id, 5), id, 1, 'pending', 'initiated', 'webhook', now(), json_build_object(
+    INSERT INTO payout_event (
+        id, payout_id, organisation_id, test_mode, sequence, previous_status, status, source, created_at, payload
+    )
+    SELECT 'evt_' || substr(id, 5), id, organisation_id, test_mode, 1, 'pending', 'initiated', 'webhook', now(),
+        json_build_object(
         'type', 'payout.initiated', 'timestamp', now(), 'data', json_build_object(
             'id', id, 'reference', order_key, 'status', 'initiated', 'amount', '1000.50', 'currency', currency,
             'processed_amount', NULL, 'estimated_delivery_at', NULL, 'failure', NULL, 'test_mode', false,

@@ -9,7 +9,22 @@ from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
-from cli import audit, check, demo, doctor, endpoints, gateways, keys, operators, payouts, serve, stuck, switches
+from cli import (
+    audit,
+    check,
+    deliveries,
+    demo,
+    doctor,
+    endpoints,
+    events,
+    gateways,
+    keys,
+    operators,
+    payouts,
+    serve,
+    stuck,
+    switches,
+)
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
@@ -30,6 +45,8 @@ for command in (
     gateways.gateways,
     payouts.payouts,
     endpoints.endpoints,
+    events.events,
+    deliveries.deliveries,
     keys.keys,
     operators.operators,
     stuck.stuck,

@@ -15,6 +15,7 @@ from models import schema
 from models.database import transaction
 from models.integration import Integration
 from models.sealed import CannotOpen
+from payouts.attention import read_books
 from settings import InvalidSettings, settings
 
 LARGEST_SKEW_SECONDS: Final = 5.0
@@ -173,10 +174,20 @@ def _audit() -> list[Finding]:
     return [("audit", False, f"a line waits to be sealed since {float(seconds):.0f} s; {mend}")]
 
 
+def _books() -> list[Finding]:
+    with transaction() as session:
+        books = read_books(session)
+    if books.number:
+        mend = "nothing was mended; stop payouts and see /ops/stuck"
+        return [("books", False, f"{books.number} violations, the first: {books.violations[0]}; {mend}")]
+    proven = f"proven at {books.proven_at:%Y-%m-%d %H:%M:%SZ}" if books.proven_at else "not proven yet"
+    return [("books", True, f"{proven}; entries, balances and holds agree" if books.proven_at else proven)]
+
+
 def _lag(name: str, seconds: float | None, what: str) -> Finding:
     if seconds is None or float(seconds) < LONGEST_LAG_SECONDS:
         return (name, True, "nothing waits for long")
     return (name, False, f"{what} since {float(seconds):.0f} s; is a worker running (`python -m workers`)?")
 
 
-CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow, _audit)
+CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow, _audit, _books)

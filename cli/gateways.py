@@ -15,6 +15,7 @@ from connectors import NAMES, connector_class
 from models.audit import record
 from models.database import transaction
 from models.integration import Integration, IntegrationSecrets
+from models.money import InvalidAmount, exponent
 
 SLUG = r"[a-z0-9][a-z0-9-]{0,62}"
 
@@ -34,6 +35,8 @@ def gateways() -> None:
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="Override an assumption of the connector."
 )
 @click.option("--base-url", help="Where its API is, if not where the connector thinks.")
+@click.option("--currency", "currencies", multiple=True, help="It pays out in these only; default all its connector's.")
+@click.option("--test", "is_test", is_flag=True, help="It moves no money: for payouts of test keys, and no others.")
 def add(
     connector: str,
     slug: str,
@@ -43,6 +46,8 @@ def add(
     credentials: tuple[str, ...],
     options: tuple[str, ...],
     base_url: str | None,
+    currencies: tuple[str, ...],
+    is_test: bool,
 ) -> None:
     """Add an integration: an account at CONNECTOR, known as SLUG. Its webhook URL ends in /webhooks/SLUG."""
     _check_slug(slug)
@@ -53,6 +58,8 @@ def add(
         connector=connector,
         base_url=_checked_url(base_url),
         options=_options(connector, options),
+        currencies=_currencies(currencies),
+        test_mode=is_test,
         sealed=b"",
         has_webhook_secret=False,
         created_at=now,
@@ -230,6 +237,15 @@ def _options(connector: str, options: tuple[str, ...]) -> dict[str, Any]:
         default = defaults[name]
         values[name] = text.lower() in {"1", "true", "yes"} if isinstance(default, bool) else type(default)(text)
     return values
+
+
+def _currencies(codes: tuple[str, ...]) -> list[str] | None:
+    try:
+        for code in codes:
+            exponent(code)
+    except InvalidAmount as error:
+        raise click.BadParameter(str(error), param_hint="--currency") from None
+    return sorted(set(codes)) or None
 
 
 def _pairs(items: tuple[str, ...], hint: str) -> dict[str, str]:

@@ -16,8 +16,8 @@ from payouts.stuck import find_stuck
 @click.command()
 @click.option("--gateway", help="Only this connector.")
 @click.option("--integration", help="Only this slug.")
-@click.option("--status", type=click.Choice(list(PayoutStatus)), help="Only this status.")
-@click.option("--reason", type=click.Choice(list(StuckReason)), help="Only this reason.")
+@click.option("--status", type=click.Choice([str(status) for status in PayoutStatus]), help="Only this status.")
+@click.option("--reason", type=click.Choice([str(reason) for reason in StuckReason]), help="Only this reason.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @json_option
 def stuck(
@@ -66,6 +66,8 @@ def _print(report: StuckReport) -> None:
 
 def _worries(attention: Attention) -> list[str]:
     lines = [f"inbox: {number} {state} events need a person" for state, number in attention.inbox.items() if number]
+    lines += [f"the books do not agree: {violation}" for violation in attention.books.violations]
+    lines += [f"{payout}: it is over, and its money waits for a person's word" for payout in attention.books.waiting]
     if attention.dead_deliveries:
         lines.append(f"{attention.dead_deliveries} deliveries are dead: nobody tries any more")
     lines += [f"{slug} has no webhook secret: its webhooks are refused with 403" for slug in attention.without_secret]

@@ -133,6 +133,53 @@ Memento = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a partner tells of a direct payout beyond the amount, in our words. Personal; never logged."""
+
+    mode: str
+    """bank_transfer, mobile_money, or a word of the gateway's own."""
+    first_name: str = field(repr=False)
+    last_name: str = field(repr=False)
+    email: str = field(repr=False)
+    phone: str | None = field(default=None, repr=False)
+    """E.164: `+22901660000`."""
+    phone_national: str | None = field(default=None, repr=False)
+    """The same without its country's code."""
+    country: str | None = None
+    """ISO 3166, two letters: of the telephone."""
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What no field of ours names, in the gateway's own words. A connector takes from it what it knows to be harmless:
+    whatever else stands there (which account pays, where callbacks go) is the operator's to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a direct payout goes, as the gateway wants it."""
+
+    details: Mapping[str, Any] = field(repr=False)
+    """For `Order.details`."""
+    label: str | None = None
+    """What of it may be shown: `•••• 0001`."""
+
+
+class Unaddressable(Exception):
+    """A wish lacks what this gateway needs. `field` is where in the wish it is missing; the text tells what it is."""
+
+    def __init__(self, where: str, detail: str) -> None:
+        super().__init__(detail)
+        self.where = where
+
+
+def masked(account: str) -> str:
+    """Return what may be shown of an account, a card or a telephone: its last four characters."""
+    return f"•••• {account[-4:]}" if len(account) >= SHOWN_FROM else "••••"
+
+
+SHOWN_FROM: Final = 8
+"""Characters. Of a shorter one the last four would be half of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """The gateway has the payout."""
 
@@ -283,6 +330,13 @@ class Connector(ABC):
         """
         del order, http
         return {}
+
+    def address(self, wish: Wish) -> Address:
+        """Return where a direct payout goes, in this gateway's words. Raises `Unaddressable`.
+
+        Only for connectors that create payouts. It takes over by name what it knows, and nothing else.
+        """
+        raise Unaddressable("gateway", f"{self.name} takes no direct payout ({wish.mode})")
 
     async def submit(self, order: Order, http: Http) -> Submission:
         """Hand the payout over. Raises `OutcomeUnknown`, or `GatewayUnavailable` when it certainly never arrived.

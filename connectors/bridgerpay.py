@@ -22,6 +22,7 @@ import orjson
 
 from connectors._base import (
     Accepted,
+    Address,
     Connector,
     GatewayUnavailable,
     Http,
@@ -32,9 +33,12 @@ from connectors._base import (
     Reason,
     Rejected,
     Submission,
+    Unaddressable,
     UnreadableEvent,
     Verified,
     WebhookRequest,
+    Wish,
+    masked,
 )
 from connectors._bridgerpay import Reads, Unwrapped, rejection, result_of
 from connectors._calls import credential, is_accepted, move, moved, prepare, unreadable_means
@@ -68,6 +72,13 @@ SENT_DETAILS: Final = (*NEEDED_DETAILS, "state")
 MAX_TOKEN: Final = 8_192
 
 
+METHODS: Final = {"bank_transfer": "bank_account", "card": "credit_card"}
+"""Our words for how a payout travels, in BridgerPay's; others are taken as they are."""
+
+ACCOUNT_FIELDS: Final = ("bankAccountNumber", "iban", "accountNumber", "cardNumber")
+"""Where providers that we know of have the account that is paid, to show its last digits."""
+
+
 class BridgerPay(Connector):
     """One BridgerPay merchant account."""
 
@@ -81,6 +92,7 @@ class BridgerPay(Connector):
             "signature_header": "X-Bridgerpay-Signature",  # this and the next two are agreed with whoever signs
             "signature_encoding": "hex",
             "signature_algorithm": "sha256",
+            "provider": "",  # of direct payouts that name none
             "page_size": 24,  # BridgerPay's own default
             "lookback_days": 30,  # None walks the whole list
         }
@@ -140,6 +152,24 @@ class BridgerPay(Connector):
         ]
 
     # --- calls
+
+    def address(self, wish: Wish) -> Address:
+        """Provider and what it asks for (`metadata`) stand in `details`; BridgerPay's metadata call tells both."""
+        metadata = wish.details.get("metadata")
+        if not isinstance(metadata, dict) or not metadata:
+            raise Unaddressable("details.metadata", "what BridgerPay's provider asks for (an object)")
+        details = {
+            "provider": wish.details.get("provider") or self.option("provider"),
+            "country": wish.details.get("country") or wish.country,
+            "payout_method_type": METHODS.get(wish.mode, wish.mode),
+            "state": wish.details.get("state"),
+        }
+        for name in NEEDED_DETAILS[:2]:
+            if not isinstance(details[name], str) or not details[name]:
+                raise Unaddressable(f"details.{name}", "BridgerPay has to be told")
+        details = {name: text for name, text in details.items() if isinstance(text, str)}
+        account = next((metadata[name] for name in ACCOUNT_FIELDS if isinstance(metadata.get(name), str)), None)
+        return Address({**details, "metadata": metadata}, masked(account) if account else None)
 
     async def submit(self, order: Order, http: Http) -> Submission:
         """POST /payouts, once, behind a login of its own: this one call must not meet a token that has run out."""

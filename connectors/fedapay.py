@@ -20,6 +20,7 @@ import orjson
 from connectors._base import (
     COSTS,
     Accepted,
+    Address,
     Connector,
     GatewayUnavailable,
     Http,
@@ -30,9 +31,12 @@ from connectors._base import (
     PayoutUpdate,
     Rejected,
     Submission,
+    Unaddressable,
     UnreadableEvent,
     Verified,
     WebhookRequest,
+    Wish,
+    masked,
 )
 from connectors._calls import (
     REFUSALS,
@@ -171,6 +175,18 @@ class FedaPay(Connector):
         return included.text("iso") if included else str(self.option("currency"))
 
     # --- calls
+
+    def address(self, wish: Wish) -> Address:
+        """Mobile money goes to the telephone. Its operator is the mode: `mtn`, `moov`, `mtn_open`."""
+        if wish.phone is None or wish.phone_national is None:
+            raise Unaddressable("customer.phone", "FedaPay pays to a telephone")
+        customer = {
+            "firstname": wish.first_name,
+            "lastname": wish.last_name,
+            "email": wish.email,
+            "phone_number": {"number": wish.phone_national, "country": wish.country},
+        }
+        return Address({"mode": wish.mode, "customer": customer}, masked(wish.phone))
 
     async def submit(self, order: Order, http: Http) -> Submission:
         """POST /payouts, which moves nothing, then PUT /payouts/start. One that is there already is only started."""

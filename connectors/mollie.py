@@ -19,6 +19,7 @@ import orjson
 
 from connectors._base import (
     Accepted,
+    Address,
     Connector,
     Http,
     HttpReply,
@@ -27,9 +28,11 @@ from connectors._base import (
     PayoutUpdate,
     Rejected,
     Submission,
+    Unaddressable,
     UnreadableEvent,
     Verified,
     WebhookRequest,
+    Wish,
 )
 from connectors._calls import REFUSALS, credential, fetch_one, is_accepted, move, moved, refusal, rejected
 from connectors._json import MAX_TEXT, Fields, digest_key, document, event_key, status_of
@@ -65,6 +68,7 @@ class Mollie(Connector):
     OPTIONS: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {
             "testmode": False,  # true only with an organisation-level token; a test_ key must never send it
+            "balance_id": "",  # which balance pays direct payouts
             "lookback_days": 14,  # a payout created earlier is not expected to change any more
         }
     )
@@ -121,6 +125,14 @@ class Mollie(Connector):
         ]
 
     # --- calls
+
+    def address(self, wish: Wish) -> Address:
+        """Mollie pays to the bank account of the balance, and which balance pays is the operator's to say."""
+        del wish
+        balance = self.option("balance_id")
+        if not balance:
+            raise Unaddressable("gateway", "this Mollie account names no balance (option balance_id)")
+        return Address({"balanceId": balance})
 
     async def submit(self, order: Order, http: Http) -> Submission:
         """POST /v2/payouts. The balance to pay from stands in `order.details["balanceId"]`."""

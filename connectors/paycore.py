@@ -18,6 +18,7 @@ import orjson
 
 from connectors._base import (
     Accepted,
+    Address,
     Connector,
     Http,
     HttpReply,
@@ -26,9 +27,12 @@ from connectors._base import (
     PayoutUpdate,
     Rejected,
     Submission,
+    Unaddressable,
     UnreadableEvent,
     Verified,
     WebhookRequest,
+    Wish,
+    masked,
 )
 from connectors._calls import credential, fetch_one, is_accepted, move, moved, refusal, rejected
 from connectors._json import Fields, digest_key, document, event_key, exact_document, status_of
@@ -74,6 +78,10 @@ KINDS: Final = {
 
 SENT_DETAILS: Final = ("service", "fields", "customer", "callback_url", "expires", "attempts", "split", "partial")
 """Fields of `order.details` that go into the invoice as they are."""
+
+
+ACCOUNT_FIELDS: Final = ("account", "card_number", "iban", "phone")
+"""Where the services that we know of have the account that is paid, to show its last digits."""
 
 
 class PayCore(Connector):
@@ -132,6 +140,17 @@ class PayCore(Connector):
         return [_update(resource)] if resource.text("type") in KINDS else []
 
     # --- calls
+
+    def address(self, wish: Wish) -> Address:
+        """The service is the mode, or `details.service`; what it asks for stands in `details.fields`."""
+        service, fields = wish.details.get("service", wish.mode), wish.details.get("fields")
+        if not isinstance(service, str) or not isinstance(fields, dict) or not fields:
+            raise Unaddressable("details.fields", f"PayCore's service {wish.mode} asks for fields (an object)")
+        customer = {"email": wish.email, "name": f"{wish.first_name} {wish.last_name}"}
+        customer |= {"phone": wish.phone} if wish.phone else {}
+        account = next((fields[name] for name in ACCOUNT_FIELDS if isinstance(fields.get(name), str)), None)
+        details = {"service": service, "fields": fields, "customer": customer}
+        return Address(details, masked(account) if account else None)
 
     async def submit(self, order: Order, http: Http) -> Submission:
         """POST /payout-invoices with `service` and its `fields` from `order.details`."""

@@ -28,6 +28,7 @@ import orjson
 
 from connectors._base import (
     Accepted,
+    Address,
     Connector,
     GatewayUnavailable,
     Http,
@@ -41,9 +42,12 @@ from connectors._base import (
     Reason,
     Rejected,
     Submission,
+    Unaddressable,
     UnreadableEvent,
     Verified,
     WebhookRequest,
+    Wish,
+    masked,
 )
 from connectors._calls import (
     REFUSALS,
@@ -167,6 +171,15 @@ class ZoPay(Connector):
         )
 
     # --- calls
+
+    def address(self, wish: Wish) -> Address:
+        """`details.external_ref` is a user whom ZoPay knows, `details.destination` an address on the chain."""
+        known = {name: wish.details.get(name) for name in (*NEEDED_DETAILS, "network_hint")}
+        for name in NEEDED_DETAILS:
+            if not isinstance(known[name], str) or not known[name]:
+                raise Unaddressable(f"details.{name}", "ZoPay pays a user whom it knows, to an address on the chain")
+        details = {name: text for name, text in known.items() if isinstance(text, str)}
+        return Address(details, masked(details["destination"]))
 
     async def prepare(self, order: Order, http: Http) -> Memento | Rejected:
         """POST /payouts/quote, which moves nothing. Its key is new each time: an old quote would have run out."""

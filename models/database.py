@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Final
 
+import orjson
 from sqlalchemy import Engine, MetaData
 from sqlmodel import Session, SQLModel, create_engine
 
@@ -49,6 +50,7 @@ def _engine() -> Engine:
         max_overflow=10,
         pool_pre_ping=True,
         pool_timeout=5,
+        json_deserializer=orjson.loads,
         hide_parameters=True,  # a failed statement is logged with its error, never with a partner's rows
         connect_args={"connect_timeout": 3, "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"},
     )

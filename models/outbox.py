@@ -23,6 +23,8 @@ class DeliveryState(StrEnum):
     """We stopped trying; a person decides."""
     DROPPED = "dropped"
     """Its endpoint was deleted before it could be delivered."""
+    REPLACED = "replaced"
+    """It was dead, and then a redelivery or a recovery took its place."""
 
 
 class Delivery(SQLModel, table=True, metadata=metadata):
@@ -33,15 +35,17 @@ class Delivery(SQLModel, table=True, metadata=metadata):
         CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="open_until_closed"),
         Index("ix_delivery_open", "endpoint_id", "payout_id", "sequence", postgresql_where=text("state = 'open'")),
         Index("ix_delivery_due", "endpoint_id", "next_attempt_at", postgresql_where=text("state = 'open'")),
-        Index("ix_delivery_dead", "id", postgresql_where=text("state = 'dead'")),
-        Index("ix_delivery_payout", "payout_id"),
+        Index("ix_delivery_dead", "endpoint_id", "id", postgresql_where=text("state = 'dead'")),
+        # Partners look from the end of an endpoint's history, and for what became of one event.
+        Index("ix_delivery_endpoint", "endpoint_id", "id"),
+        Index("ix_delivery_event", "event_id"),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
     id: str = Field(default_factory=lambda: new_id("dlv"), primary_key=True)
     endpoint_id: str
     payout_id: str | None = None
-    """None for a notice, which waits for no other delivery."""
+    """None for what waits for no other delivery and keeps none waiting: a notice, a redelivery that was asked for."""
     event_id: str
     """Of a `PayoutEvent`, or of a `Notice`."""
     sequence: int
@@ -52,6 +56,10 @@ class Delivery(SQLModel, table=True, metadata=metadata):
     leased_until: datetime | None = None
     """While it is being attempted; once past, whoever held it is gone."""
     closed_at: datetime | None = None
+    redelivery_of: str | None = None
+    """The delivery that somebody wanted to be made again."""
+    recovery_id: str | None = None
+    """The recovery that found it missing."""
 
 
 class Attempt(SQLModel, table=True, metadata=metadata):
@@ -124,12 +132,15 @@ def _as_json(rows: Sequence[Any]) -> str:
 
 _WRITE_EVENTS: Final = text(
     """
-    INSERT INTO payout_event
-        (id, payout_id, sequence, previous_status, status, source, occurred_at, created_at, payload)
-    SELECT id, payout_id, sequence, previous_status, status, source, occurred_at, :now, payload
+    INSERT INTO payout_event (
+        id, payout_id, organisation_id, test_mode, sequence, previous_status, status, source, occurred_at, created_at,
+        payload
+    )
+    SELECT id, payout_id, organisation_id, test_mode, sequence, previous_status, status, source, occurred_at, :now,
+        payload
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e (
-        id text, payout_id text, sequence int, previous_status text, status text, source text,
-        occurred_at timestamptz, payload text
+        id text, payout_id text, organisation_id text, test_mode boolean, sequence int, previous_status text,
+        status text, source text, occurred_at timestamptz, payload text
     )
     """
 )

@@ -1,7 +1,7 @@
 """Payout, Observation (what was said) and PayoutEvent (what changed)."""
 
 import secrets
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -71,6 +71,19 @@ class Payout(SQLModel, table=True, metadata=metadata):
             "id",
             postgresql_where=text("submission IN ('sending', 'unknown', 'not_received')"),
         ),
+        CheckConstraint(
+            "(balance_id IS NULL) = (debit_minor IS NULL) AND (balance_id IS NULL) = (fee_minor IS NULL)",
+            name="debit_from_a_balance",
+        ),
+        CheckConstraint("fee_minor >= 0 AND debit_minor >= fee_minor", name="debit_covers_the_fee"),
+        # One payout of a whole balance a day. The index is the last to know; payouts/balances.py says so before.
+        Index(
+            "uq_payout_balance_day",
+            "balance_id",
+            "business_day",
+            unique=True,
+            postgresql_where=text("business_day IS NOT NULL AND status IN ('pending', 'scheduled')"),
+        ),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -104,6 +117,15 @@ class Payout(SQLModel, table=True, metadata=metadata):
         sa_column_kwargs={"server_default": text("replace((gen_random_uuid())::text, '-'::text, ''::text)")},
     )
     """Opens the beneficiary's page: whoever has it may look, and nobody can guess it."""
+    balance_id: str | None = None
+    """What it is paid from, where its organisation has paid in beforehand."""
+    debit_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """What it costs there, the fee included, in the balance's currency."""
+    fee_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """Of that, ours."""
+    quote_id: str | None = None
+    business_day: date | None = None
+    """Of a payout of a balance: the day it leaves."""
 
     status: str = Field(default=PayoutStatus.PENDING, sa_column_kwargs={"server_default": "pending"})
     epoch: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
@@ -161,10 +183,16 @@ class PayoutEvent(SQLModel, table=True, metadata=metadata):
     """One change of one payout's status: what partners receive, word for word."""
 
     __tablename__ = "payout_event"
-    __table_args__ = (UniqueConstraint("payout_id", "sequence"),)
+    __table_args__ = (
+        UniqueConstraint("payout_id", "sequence"),
+        Index("ix_payout_event_owner", "organisation_id", "test_mode", "id"),
+    )
 
     id: str = Field(default_factory=lambda: new_id("evt"), primary_key=True)
     payout_id: str
+    organisation_id: str
+    """Of its payout, as `test_mode` is: a partner's list of events walks one index."""
+    test_mode: bool
     sequence: int
     previous_status: str | None = None
     """None for its first event, when it was created."""

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 import models.api_key
 import models.audit
+import models.balance
 import models.endpoint
 import models.inbox
 import models.integration
@@ -19,6 +20,9 @@ import models.notice
 import models.organisation
 import models.outbox
 import models.payout
+import models.price
+import models.quote
+import models.recovery
 import models.remembered
 import models.switch  # noqa: F401 (each import registers its tables)
 from models.database import engine

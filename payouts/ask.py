@@ -10,8 +10,10 @@ from sqlmodel import Session, col, select
 
 from connectors._base import GatewayUnavailable, NotFound, PayoutUpdate
 from models.integration import Integration
+from models.lifecycle import IN_FLIGHT
 from models.payout import Payout, Source, SubmissionState
 from payouts.integrations import Connected, connected
+from payouts.ledger import follow, take_locks
 from payouts.observe import Evidence, Observed, observe
 from payouts.polling import next_poll_at
 from payouts.standing import lock, write
@@ -56,8 +58,8 @@ def take_due(session: Session, now: datetime, most_per_integration: int) -> Due:
     """Take what is due, at most so many per integration, and keep others from taking it for a while."""
     due = Due({}, [])
     parameters = {"now": now, "lease": now + LEASE, "most": most_per_integration}
-    for payout_id, integration_id, submission in session.connection().execute(_TAKE, parameters):
-        if submission == SubmissionState.UNSENT:
+    for payout_id, integration_id, submission, status in session.connection().execute(_TAKE, parameters):
+        if submission == SubmissionState.UNSENT and status in IN_FLIGHT:
             due.to_submit.append(payout_id)
         else:
             due.to_ask.setdefault(integration_id, []).append(payout_id)
@@ -85,7 +87,7 @@ def questions(session: Session, ids: Sequence[str]) -> list[Question]:
 def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: datetime) -> Observed:
     """Take answers as evidence; count silence, and back off."""
     # All of them at once and in order: two lots of locks in one transaction could meet another transaction's crosswise.
-    lock(session, [question.payout_id for question, _ in answers])
+    take_locks(session, lock(session, [question.payout_id for question, _ in answers]))
     answers = [(question, _about(question, answer)) for question, answer in answers]
     told = [(question, answer) for question, answer in answers if isinstance(answer, PayoutUpdate)]
     evidence = [Evidence(q.integration.id, _named(q, update), Source.POLL) for q, update in told]
@@ -104,6 +106,7 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
         if is_unconfirmed and isinstance(answer, NotFound) and question.was_never_received(now):
             standing.submission = SubmissionState.NOT_RECEIVED
     write(session, standings)
+    follow(session, standings, now)
     _slow_down(session, answers, now)
     return observed
 
@@ -154,6 +157,6 @@ _TAKE: Final = text(
         WHERE i.is_active AND (i.polls_paused_until IS NULL OR i.polls_paused_until <= :now)
     )
     UPDATE payout p SET next_poll_at = :lease FROM due WHERE p.id = due.id
-    RETURNING p.id, p.integration_id, p.submission
+    RETURNING p.id, p.integration_id, p.submission, p.status
     """
 )

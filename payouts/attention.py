@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, select
 
+from models.balance import BooksCheck
 from models.inbox import InboxState
 from payouts.silence import Silence, read_silences
 
@@ -15,6 +16,20 @@ UNMATCHED_AFTER: Final = timedelta(minutes=15)
 """A webhook may outrun the reply to our own submission; not by this much."""
 
 FOR_PEOPLE: Final = (InboxState.UNMATCHED, InboxState.UNREADABLE, InboxState.CONFLICT, InboxState.POISON)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the last proof of the ledger has found."""
+
+    proven_at: datetime | None
+    """None before the first one."""
+    violations: tuple[str, ...]
+    """In words, the first ones."""
+    number: int
+    """Of all of them. Anything but zero is an alarm."""
+    waiting: tuple[str, ...]
+    """Payouts that are over, whose money waits for a person's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +43,7 @@ class Attention:
     """Slugs of active integrations whose webhooks are all refused with 403."""
     paused: tuple[tuple[str, datetime], ...]
     """Slugs of integrations whose gateway asked us to slow down, and until when nothing is polled."""
+    books: Books
 
     @property
     def inbox_events(self) -> int:
@@ -49,7 +65,16 @@ def read_attention(session: Session, now: datetime) -> Attention:
         connection.execute(_DEAD).scalar_one(),
         without_secret(read_silences(session)),
         tuple((slug, until) for slug, until in connection.execute(_PAUSED, {"now": now})),
+        read_books(session),
     )
+
+
+def read_books(session: Session) -> Books:
+    """Return what the last proof of the ledger has found."""
+    found = session.exec(select(BooksCheck)).one_or_none()
+    if found is None:
+        return Books(None, (), 0, ())
+    return Books(found.checked_at, tuple(found.violations), found.number, tuple(found.waiting))
 
 
 _INBOX: Final = text(

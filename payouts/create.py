@@ -1,6 +1,7 @@
 """A payout comes into being: the guards, then one row, its first event and what partners are owed for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,8 +18,10 @@ from models.organisation import Organisation
 from models.payout import Payout, SubmissionState
 from models.sealed import seal
 from models.switch import Switch
+from payouts.ledger import follow, hold
 from payouts.observe import announce_birth, release_unmatched
 from payouts.parking import switched_off
+from payouts.payer import Cost, paying_balance, why_not
 from payouts.polling import next_poll_at
 from payouts.refused import Refused
 from payouts.standing import lock, write
@@ -49,6 +52,8 @@ class NewPayout:
     destination_label: str | None = None
     scheduled_at: datetime | None = None
     """When it is to leave; None is at once."""
+    cost: Cost | None = None
+    """Where it differs from the amount in its own currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +95,37 @@ def create(
         advanced_at=now,
     )
     payout.order_key = payout.order_key or payout.id
+    cost = new.cost or Cost(new.amount_minor, 0, new.currency)
+    payout.balance_id = paying_balance(session, organisation.id, cost.currency, test_mode=payout.test_mode)
+    if payout.balance_id:
+        payout.debit_minor, payout.fee_minor = cost.debit_minor, cost.fee_minor
     if new.reference:
         payout.next_poll_at = next_poll_at(PayoutStatus.PENDING, 0, now)
     else:  # should the message be lost, the reconciler submits it then
         payout.next_poll_at = now + FORGOTTEN_AFTER
-    _insert_once(session, payout)
-    record(
-        session,
-        actor=actor,
-        action="payout.created",
-        entity=payout.id,
-        before=None,
-        after=_facts(new),
-        request_id=request_id,
-        now=now,
-    )
-    standings = lock(session, [payout.id])
-    deliveries = announce_birth(session, standings[0], now)
-    write(session, standings)
+    with _whole_or_not_at_all(session):
+        session.add(payout)
+        session.flush()
+        record(
+            session,
+            actor=actor,
+            action="payout.created",
+            entity=payout.id,
+            before=None,
+            after=_facts(new),
+            request_id=request_id,
+            now=now,
+        )
+        standings = lock(session, [payout.id])
+        deliveries = announce_birth(session, standings[0], now)
+        write(session, standings)
+        released = release_unmatched(session, standings)
+        if new.reference:
+            follow(session, standings, now)  # the gateway has it already: the books can only follow
+        elif payout.balance_id and not hold(session, payout.id, payout.balance_id, cost.debit_minor, now):
+            raise why_not(session, payout.balance_id)
     is_due = not new.reference and (new.scheduled_at is None or new.scheduled_at <= now)
-    return Created(payout.id, deliveries, release_unmatched(session, standings), is_due)
+    return Created(payout.id, deliveries, released, is_due)
 
 
 def _guarded(session: Session, new: NewPayout, organisation: Organisation | None, now: datetime) -> Integration:
@@ -156,11 +172,12 @@ def _facts(new: NewPayout) -> dict[str, Any]:
     return {name: getattr(new, name) for name in names}
 
 
-def _insert_once(session: Session, payout: Payout) -> None:
-    """Insert, or say which payout has the key: the database's own uniqueness decides between two at once."""
+@contextmanager
+def _whole_or_not_at_all(session: Session) -> Iterator[None]:
+    """Leave nothing behind when it is refused. Of two with one key, the database's own uniqueness decides."""
     try:
         with session.begin_nested():  # it flushes what was added before it, so the payout is added inside
-            session.add(payout)
+            yield
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise

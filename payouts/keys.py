@@ -35,6 +35,8 @@ class Caller:
     test_mode: bool
     """Live and test objects never see each other."""
     scopes: frozenset[str]
+    organisation: str = ""
+    """Its name."""
 
 
 def mint(  # noqa: PLR0913 (what a key has, by name)
@@ -109,7 +111,7 @@ def authenticate(session: Session, key: str, now: datetime) -> Caller | None:
     if not is_well_formed(key):
         return None
     row = session.connection().execute(_FIND, {"digest": digest_of(key), "now": now}).one_or_none()
-    return Caller(row.organisation_id, row.id, row.test_mode, frozenset(row.scopes)) if row else None
+    return Caller(row.organisation_id, row.id, row.test_mode, frozenset(row.scopes), row.name) if row else None
 
 
 def touch(session: Session, key_id: str, now: datetime) -> None:
@@ -137,8 +139,9 @@ def _locked(session: Session, key_id: str) -> ApiKey:
 
 _FIND: Final = text(
     """
-    SELECT id, organisation_id, test_mode, scopes FROM api_key
-    WHERE digest = :digest AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+    SELECT k.id, k.organisation_id, k.test_mode, k.scopes, o.name
+    FROM api_key k JOIN organisation o ON o.id = k.organisation_id
+    WHERE k.digest = :digest AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > :now)
     """
 )
 _TOUCH: Final = text(

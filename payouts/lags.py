@@ -31,7 +31,7 @@ def read_lags(registry: CollectorRegistry) -> None:
     with transaction() as session:
         families = [
             *_lags(session, now),
-            *_attention(read_attention(session, now)),
+            *_attention(read_attention(session, now), now),
             _stuck(find_stuck(session, now, limit=0)),
         ]
     registry.register(_Reading(families))
@@ -69,7 +69,7 @@ def _lags(session: Session, now: datetime) -> Iterable[Metric]:
     yield applied
 
 
-def _attention(attention: Attention) -> Iterable[Metric]:
+def _attention(attention: Attention, now: datetime) -> Iterable[Metric]:
     inbox = GaugeMetricFamily("ratchet_inbox_events", "Inbox events that wait for a person", labels=["state"])
     for state, number in attention.inbox.items():
         inbox.add_metric([state], number)
@@ -80,6 +80,12 @@ def _attention(attention: Attention) -> Iterable[Metric]:
         "Active integrations whose webhooks are all refused with 403",
         len(attention.without_secret),
     )
+    yield _gauge("ratchet_books_violations", "What the last proof of the ledger found wrong", attention.books.number)
+    yield _gauge(
+        "ratchet_books_waiting", "Payouts that are over, whose money waits for a person", len(attention.books.waiting)
+    )
+    if attention.books.proven_at:
+        yield _gauge("ratchet_books_proof_age_seconds", "Since the last proof", _age(attention.books.proven_at, now))
 
 
 def _stuck(report: StuckReport) -> Metric:

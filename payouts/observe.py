@@ -18,6 +18,7 @@ from models.ids import new_id
 from models.lifecycle import PayoutStatus, join
 from models.outbox import Announcement, fan_out
 from models.payout import Source, SubmissionState
+from payouts.ledger import follow
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
 from payouts.standing import Standing, as_json, lock_by_keys, write
@@ -63,6 +64,7 @@ def observe(session: Session, evidence: Sequence[Evidence], now: datetime) -> Ob
         else:
             batch.weigh(standing, item, book)
     batch.write(session)
+    follow(session, batch.touched.values(), now)
     return batch.observed
 
 
@@ -107,7 +109,7 @@ class _Batch:
     def __init__(self, now: datetime) -> None:
         self.now = now
         self.observed = Observed()
-        self._touched: dict[str, Standing] = {}
+        self.touched: dict[str, Standing] = {}
         self._observations: list[dict[str, Any]] = []
         self._announcements: list[Announcement] = []
         self._learnt: list[Standing] = []
@@ -115,7 +117,7 @@ class _Batch:
     def weigh(self, standing: Standing, item: Evidence, book: _Book) -> None:
         """Join one piece of evidence into its payout."""
         update = item.update
-        self._touched[standing.id] = standing
+        self.touched[standing.id] = standing
         note = self._contradiction(standing, update)
         if update.reference and standing.gateway_reference is None:
             book.learn(standing, update.reference)
@@ -141,7 +143,7 @@ class _Batch:
     def announce(self, standing: Standing, previous: PayoutStatus | None, source: Source) -> None:
         """Number a change and snapshot what partners will read about it."""
         standing.sequence += 1
-        self._touched[standing.id] = standing
+        self.touched[standing.id] = standing
         self._announcements.append(
             Announcement(
                 id=new_id("evt"),
@@ -162,7 +164,7 @@ class _Batch:
         if self._observations:
             rows = {"rows": as_json(self._observations), "now": self.now}
             session.connection().execute(_RECORD, rows)
-        write(session, self._touched.values())
+        write(session, self.touched.values())
         self.observed.deliveries = fan_out(session, self._announcements, self.now)
         self.observed.advanced = len(self._announcements)
         if self._learnt:

@@ -34,6 +34,7 @@ class Standing:
     scheduled_at: datetime | None
     tracking_token: str = field(repr=False)
     created_at: datetime
+    balance_id: str | None
     status: PayoutStatus
     epoch: int
     submission: str

@@ -189,12 +189,14 @@ _DELIVERIES: Final = text(
     """
     SELECT d.id, d.event_id, d.sequence, d.endpoint_id, d.state, d.created_at, d.next_attempt_at, d.closed_at, e.url
     FROM delivery d LEFT JOIN endpoint e ON e.id = d.endpoint_id
-    WHERE d.payout_id = :id ORDER BY d.sequence, d.created_at, d.id LIMIT :most
+    WHERE d.event_id IN (SELECT id FROM payout_event WHERE payout_id = :id)
+    ORDER BY d.sequence, d.created_at, d.id LIMIT :most
     """
 )
 _ATTEMPTS: Final = text(
     """
     SELECT a.delivery_id, a.started_at, a.number, a.outcome, a.status_code, a.error, a.duration_ms
-    FROM delivery d JOIN attempt a ON a.delivery_id = d.id WHERE d.payout_id = :id ORDER BY a.id LIMIT :most
+    FROM payout_event e JOIN delivery d ON d.event_id = e.id JOIN attempt a ON a.delivery_id = d.id
+    WHERE e.payout_id = :id ORDER BY a.id LIMIT :most
     """
 )

@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from connectors._base import PayoutUpdate
+from models.balance import Balance, LedgerEntry
 from models.database import transaction
 from models.endpoint import Endpoint, EndpointSecrets, new_private_key, new_secret
 from models.inbox import InboxEvent
@@ -19,6 +20,7 @@ from models.outbox import Delivery
 from models.payout import Observation, Payout, PayoutEvent, Source
 from payouts.create import NewPayout, create
 from payouts.observe import Evidence, Observed, observe
+from payouts.treasury import By, credit, keep_back, open_balance, set_terms
 
 _numbers = count(1)
 
@@ -169,3 +171,47 @@ def say(payout: Payout, status: PayoutStatus | None, *, source: Source = Source.
     """Let a payout's gateway say `status` about it."""
     with transaction() as session:
         return observe(session, [some_evidence(payout, status, source=source, **facts)], datetime.now(UTC))
+
+
+def a_balance(
+    amount_minor: int = 0,
+    *,
+    currency: str = "EUR",
+    organisation: str = "Acme",
+    test_mode: bool = False,
+    reserve_minor: int = 0,
+    **terms: Any,
+) -> Balance:
+    """Return a balance with so much on it, of which so much is kept back."""
+    an_organisation(organisation)
+    by = By("test", "a test needs it", datetime.now(UTC))
+    with transaction() as session:
+        balance = open_balance(session, organisation, currency, test_mode=test_mode, by=by)
+        if amount_minor:
+            credit(session, balance.id, amount_minor, by)
+        if reserve_minor:
+            keep_back(session, balance.id, reserve_minor, by)
+        if terms:
+            set_terms(session, balance.id, terms, by)
+    return get_balance(balance.id)
+
+
+def get_balance(balance_id: str) -> Balance:
+    """Return a balance as it stands now."""
+    with transaction() as session:
+        return session.exec(select(Balance).where(Balance.id == balance_id)).one()
+
+
+def get_entries(balance_id: str) -> list[LedgerEntry]:
+    """Return a balance's ledger, in order."""
+    with transaction() as session:
+        entries = select(LedgerEntry).where(LedgerEntry.balance_id == balance_id)
+        return list(session.exec(entries.order_by(col(LedgerEntry.id))))
+
+
+def get_sums(balance_id: str) -> dict[str, int]:
+    """Return what stands on each account of a balance."""
+    sums: dict[str, int] = {}
+    for entry in get_entries(balance_id):
+        sums[entry.account] = sums.get(entry.account, 0) + entry.amount_minor
+    return {account: amount for account, amount in sums.items() if amount}

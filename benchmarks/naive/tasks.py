@@ -83,6 +83,8 @@ def _advance(session: Session, payout: Payout, update: PayoutUpdate, joined: Pay
     payout.poll_step, payout.next_poll_at = 0, next_poll_at(joined, 0, now)
     event = PayoutEvent(
         payout_id=payout.id,
+        organisation_id=payout.organisation_id,
+        test_mode=payout.test_mode,
         sequence=payout.sequence,
         previous_status=previous,
         status=joined,

@@ -1,79 +1,108 @@
-"""/v1/payouts: what a partner sees of its payouts."""
+"""/v1/payouts: create, list, get, follow."""
 
-from typing import Final
+from typing import Annotated, Final
 
+from pydantic import Field
 from sqlmodel import col, select
 
 from models.api_key import Scope
 from models.lifecycle import PayoutStatus
-from models.money import to_text
-from models.payout import Payout
+from models.money import to_minor
+from models.payout import Payout, PayoutEvent
+from payouts.create import Created
+from payouts.direct import DirectPayout, create_direct
+from receiver.partners.new_payout import BY_TELEPHONE, Line, NewDirectPayout
 from receiver.partners.operation import Call, Operation, operation
+from receiver.partners.payout_shown import PayoutShown, show
 from receiver.partners.refusals import Refusal
 from receiver.partners.shapes import Moment, Page, PageQuery, Shown
-
-
-class Failure(Shown):
-    """Why it did not arrive."""
-
-    code: str
-    message: str | None
-
-
-class PayoutShown(Shown):
-    """A payout."""
-
-    id: str
-    reference: str
-    status: PayoutStatus
-    amount: str
-    currency: str
-    processed_amount: str | None
-    estimated_delivery_at: Moment | None
-    failure: Failure | None
-    test_mode: bool
-    created_at: Moment
-
-
-def shown(payout: Payout) -> PayoutShown:
-    """Return a payout as its partner reads it."""
-    processed = payout.processed_amount_minor
-    return PayoutShown(
-        id=payout.id,
-        reference=payout.order_key,
-        status=PayoutStatus(payout.status),
-        amount=to_text(payout.amount_minor, payout.currency),
-        currency=payout.currency,
-        processed_amount=None if processed is None else to_text(processed, payout.currency),
-        estimated_delivery_at=payout.estimated_delivery_at,
-        failure=Failure(code=payout.failure_code, message=payout.failure_message) if payout.failure_code else None,
-        test_mode=payout.test_mode,
-        created_at=payout.created_at,
-    )
+from workers.apply import send_apply
+from workers.deliver import send_deliver
+from workers.submit import send_submit
 
 
 @operation(
-    "GET",
+    "POST",
     "/v1/payouts",
-    scope=Scope.PAYOUTS_READ,
+    scope=Scope.PAYOUTS_WRITE,
     tag="payouts",
-    summary="List payouts",
+    summary="Create a payout",
+    status=201,
+    refusals=(
+        "missing_detail",
+        "unknown_gateway",
+        "no_gateway",
+        "payouts_disabled",
+        "payouts_unsupported",
+        "webhook_secret_missing",
+        "currency_unsupported",
+    ),
+    examples={"mobile money": BY_TELEPHONE},
 )
-def list_payouts(call: Call, query: PageQuery) -> Page[PayoutShown]:
+def create_payout(call: Call, body: NewDirectPayout) -> PayoutShown:
+    """Put a payout on record and hand it over to its gateway, at once or when it is scheduled.
+
+    Send an `Idempotency-Key`: a request that timed out can then be sent again, and moves money once.
+    """
+    asked = DirectPayout(
+        organisation=call.caller.organisation,
+        test_mode=call.caller.test_mode,
+        amount_minor=to_minor(body.amount, body.currency),
+        currency=body.currency,
+        wish=body.wish(),
+        gateway=body.gateway,
+        scheduled_at=body.scheduled_at,
+        description=body.description,
+        reference=body.reference,
+        metadata=body.metadata,
+    )
+    created = create_direct(call.session, asked, call.now, actor=call.actor, request_id=call.request_id)
+    return answer(call, created)
+
+
+def answer(call: Call, created: Created) -> PayoutShown:
+    """Show what was created, remember it for idempotency, and have its submission and its deliveries follow."""
+    call.payout_id = created.id
+    call.headers["location"] = f"/v1/payouts/{created.id}"
+    call.then(lambda: _enqueue(created))
+    return show(call.session, [find(call, created.id)])[0]
+
+
+def _enqueue(created: Created) -> None:
+    if created.is_due:
+        send_submit(created.id)
+    send_deliver(created.deliveries)
+    send_apply(created.released)
+
+
+class PayoutsQuery(PageQuery):
+    """Which payouts are wanted."""
+
+    status: Annotated[PayoutStatus | None, Field(description="Only those in this status")] = None
+    reference: Annotated[Line | None, Field(min_length=1, max_length=100, description="Only those you named so")] = None
+    created_from: Annotated[Moment | None, Field(description="Created then or later")] = None
+    created_before: Annotated[Moment | None, Field(description="Created earlier")] = None
+
+
+@operation("GET", "/v1/payouts", scope=Scope.PAYOUTS_READ, tag="payouts", summary="List payouts")
+def list_payouts(call: Call, query: PayoutsQuery) -> Page[PayoutShown]:
     """Newest first."""
     wanted = select(Payout).where(
         Payout.organisation_id == call.caller.organisation_id, Payout.test_mode == call.caller.test_mode
     )
     if query.after:
         wanted = wanted.where(col(Payout.id) < query.after)
+    if query.status:
+        wanted = wanted.where(Payout.status == query.status)
+    if query.reference:
+        wanted = wanted.where(Payout.partner_reference == query.reference)
+    if query.created_from:
+        wanted = wanted.where(col(Payout.created_at) >= query.created_from)
+    if query.created_before:
+        wanted = wanted.where(col(Payout.created_at) < query.created_before)
     found = call.session.exec(wanted.order_by(col(Payout.id).desc()).limit(query.limit + 1)).all()
-    return page([shown(payout) for payout in found], query.limit)
-
-
-def page(found: list[PayoutShown], limit: int) -> Page[PayoutShown]:
-    """Return the first `limit` of what was found, and where to read on if there is more."""
-    has_more = len(found) > limit
-    return Page(data=found[:limit], has_more=has_more, next_cursor=found[limit - 1].id if has_more else None)
+    has_more, shown = len(found) > query.limit, show(call.session, found[: query.limit])
+    return Page(data=shown, has_more=has_more, next_cursor=shown[-1].id if has_more else None)
 
 
 @operation(
@@ -85,8 +114,56 @@ def page(found: list[PayoutShown], limit: int) -> Page[PayoutShown]:
     refusals=("unknown_payout",),
 )
 def get_payout(call: Call, payout_id: str) -> PayoutShown:
-    """Where it stands."""
-    return shown(find(call, payout_id))
+    """Where it stands, and how it got there."""
+    return show(call.session, [find(call, payout_id)])[0]
+
+
+class PayoutEventShown(Shown):
+    """One change of a payout's status: what a webhook told, without its body."""
+
+    id: Annotated[str, Field(description="The `webhook-id` under which it is delivered")]
+    type: Annotated[str, Field(examples=["payout.delivered"])]
+    sequence: Annotated[int, Field(description="Of this payout's events, from 1")]
+    previous_status: PayoutStatus | None
+    status: PayoutStatus
+    occurred_at: Annotated[Moment | None, Field(description="By the gateway's clock, where it told")]
+    created_at: Moment
+
+
+class EventsQuery(PageQuery):
+    """Which of a payout's events are wanted."""
+
+
+@operation(
+    "GET",
+    "/v1/payouts/{payout_id}/events",
+    scope=Scope.PAYOUTS_READ,
+    tag="payouts",
+    summary="List a payout's events",
+    refusals=("unknown_payout",),
+)
+def list_payout_events(call: Call, payout_id: str, query: EventsQuery) -> Page[PayoutEventShown]:
+    """Oldest first, as they were sent."""
+    payout = find(call, payout_id)
+    wanted = select(PayoutEvent).where(PayoutEvent.payout_id == payout.id)
+    if query.after:
+        behind = select(PayoutEvent.sequence).where(PayoutEvent.payout_id == payout.id, PayoutEvent.id == query.after)
+        wanted = wanted.where(col(PayoutEvent.sequence) > behind.scalar_subquery())
+    found = call.session.exec(wanted.order_by(col(PayoutEvent.sequence)).limit(query.limit + 1)).all()
+    has_more, shown = len(found) > query.limit, [_event(event) for event in found[: query.limit]]
+    return Page(data=shown, has_more=has_more, next_cursor=shown[-1].id if has_more else None)
+
+
+def _event(event: PayoutEvent) -> PayoutEventShown:
+    return PayoutEventShown(
+        id=event.id,
+        type=f"payout.{event.status}",
+        sequence=event.sequence,
+        previous_status=PayoutStatus(event.previous_status) if event.previous_status else None,
+        status=PayoutStatus(event.status),
+        occurred_at=event.occurred_at,
+        created_at=event.created_at,
+    )
 
 
 def find(call: Call, payout_id: str) -> Payout:
@@ -96,10 +173,10 @@ def find(call: Call, payout_id: str) -> Payout:
         Payout.organisation_id == call.caller.organisation_id,
         Payout.test_mode == call.caller.test_mode,
     )
-    payout = call.session.exec(wanted).one_or_none()
+    payout = call.session.exec(wanted.execution_options(populate_existing=True)).one_or_none()
     if payout is None:
         raise Refusal("unknown_payout", "there is none of this id that this key may see")
     return payout
 
 
-OPERATIONS: Final[list[Operation]] = [list_payouts, get_payout]
+OPERATIONS: Final[list[Operation]] = [create_payout, list_payouts, get_payout, list_payout_events]

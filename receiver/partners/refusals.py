@@ -27,6 +27,9 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "idempotency_in_progress": (409, "A request under this Idempotency-Key is under way"),
     # payouts
     "unknown_payout": (404, "There is no such payout"),
+    "missing_detail": (422, "The gateway needs to know more"),
+    "unknown_gateway": (422, "There is no such gateway or account"),
+    "no_gateway": (409, "No gateway can carry this payout"),
     "unknown_organisation": (409, "There is no such organisation"),
     "integration_inactive": (409, "The integration is not active"),
     "integration_ambiguous": (409, "Several integrations are meant"),
@@ -35,6 +38,9 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "webhook_secret_missing": (409, "The integration has no webhook secret"),
     "currency_unsupported": (409, "This gateway does not pay out in this currency"),
     "payout_exists": (409, "There is such a payout already"),
+    "not_cancelable": (409, "It can no longer be called off"),
+    "cancel_unconfirmed": (409, "Nobody knows yet whether it was called off"),
+    "gateway_unavailable": (503, "The gateway could not be asked"),
     "previous_attempt_open": (409, "Another attempt could still pay"),
     # our own troubles
     "too_many_requests": (429, "Too many requests under this key"),

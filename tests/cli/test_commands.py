@@ -213,6 +213,16 @@ def test_nothing_stuck_says_so_and_something_stuck_says_why() -> None:
     assert something["stuck"][0]["reason"] == "disputed"
 
 
+def test_the_report_is_filtered_by_the_words_that_it_prints() -> None:
+    payout = a_payout(status=PayoutStatus.INITIATED, is_disputed=True, dispute="amount_differs")
+
+    found = json.loads(run("stuck", "--json", "--status", "initiated", "--reason", "disputed").output)
+    others = json.loads(run("stuck", "--json", "--status", "broadcast").output)
+
+    assert [row["id"] for row in found["stuck"]] == [payout.id]
+    assert others["stuck"] == []
+
+
 def test_the_doctor_finds_servers_and_schema_well() -> None:
     findings = {finding["check"]: finding for finding in json.loads(run("doctor", "--json").output)}
 
@@ -257,3 +267,8 @@ def test_a_rotated_key_ends_after_its_grace_and_a_revoked_one_now() -> None:
     assert rows[successor_id]["opens"] is False
     assert run("keys", "rotate", successor_id).exit_code == 1
     assert "unknown_key" in run("keys", "revoke", "key_0").output
+
+
+def test_the_report_is_narrowed_by_the_words_that_it_prints() -> None:
+    assert run("stuck", "--status", "pending", "--reason", "gateway_silent").exit_code == 0
+    assert run("stuck", "--status", "PENDING").exit_code == 2

@@ -1,6 +1,7 @@
 """The contract that every file in connectors/ keeps. None is named here: dropping a file in adds it to the suite."""
 
 import asyncio
+import contextlib
 import json
 import re
 from dataclasses import replace
@@ -27,9 +28,11 @@ from connectors._base import (
     PayoutUpdate,
     Reason,
     Rejected,
+    Unaddressable,
     UnreadableEvent,
     Verified,
     WebhookRequest,
+    Wish,
 )
 from models.lifecycle import IN_FLIGHT
 from models.money import exponent
@@ -560,3 +563,13 @@ def doubt_of(sample: Sample, step: int) -> type[Exception]:
 
 def flipped(text: bytes, position: int, bit: int) -> bytes:
     return text[:position] + bytes([text[position] ^ bit]) + text[position + 1 :]
+
+
+@pytest.mark.parametrize("name", PAYING)
+def test_a_connector_that_creates_payouts_says_where_a_direct_one_goes(name: str) -> None:
+    connector = connectors.connector_class(name)
+    wish = Wish(mode="mtn", first_name="Ada", last_name="Mensah", email="ada@example.com", details={"callback_url": 1})
+
+    assert connector.address is not Connector.address
+    with contextlib.suppress(Unaddressable):
+        assert "callback_url" not in connector(Account()).address(wish).details

@@ -94,7 +94,14 @@ THINGS: dict[str, object] = {
         advanced_at=NOW,
     ),
     "PayoutEvent": PayoutEvent(
-        payout_id="p", sequence=1, status="pending", source="poll", created_at=NOW, payload=PLANTED
+        payout_id="p",
+        organisation_id="o",
+        test_mode=False,
+        sequence=1,
+        status="pending",
+        source="poll",
+        created_at=NOW,
+        payload=PLANTED,
     ),
     "Announcement": Announcement("evt_1", "pay_1", "org_1", *(False, 1, None), "pending", "poll", None, PLANTED),
     "InboxEvent": InboxEvent(

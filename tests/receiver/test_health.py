@@ -122,4 +122,4 @@ def test_the_doors_own_pages_are_read_only(door: Door, path: str) -> None:
 def test_a_door_that_does_not_exist_is_refused_by_name() -> None:
     with a_process("-m", "receiver", "back") as process:
         assert process.wait(20) == 1
-        assert "no door 'back'; there are: gateways, operators" in log_of(process)
+        assert "no door 'back'; there are: gateways, partners, operators" in log_of(process)

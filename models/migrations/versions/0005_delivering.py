@@ -18,6 +18,9 @@ def upgrade() -> None:
     op.alter_column("delivery", "payout_id", nullable=True)
     op.alter_column("payout_event", "payload", nullable=True)
     _index_what_is_due_by_endpoint()
+    _own_events()
+    _follow_deliveries()
+    _create_recovery()
 
 
 def _widen_endpoint() -> None:
@@ -88,6 +91,57 @@ def _index_what_is_due_by_endpoint() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'open'"),
     )
+
+
+def _own_events() -> None:
+    """Say of every event whose it is."""
+    op.add_column("payout_event", sa.Column("organisation_id", sqlmodel.sql.sqltypes.AutoString(), nullable=True))
+    op.add_column("payout_event", sa.Column("test_mode", sa.Boolean(), nullable=True))
+    op.execute(
+        "UPDATE payout_event e SET organisation_id = p.organisation_id, test_mode = p.test_mode"
+        " FROM payout p WHERE p.id = e.payout_id"
+    )
+    op.alter_column("payout_event", "organisation_id", nullable=False)
+    op.alter_column("payout_event", "test_mode", nullable=False)
+    op.create_index("ix_payout_event_owner", "payout_event", ["organisation_id", "test_mode", "id"], unique=False)
+
+
+def _follow_deliveries() -> None:
+    op.add_column("delivery", sa.Column("redelivery_of", sqlmodel.sql.sqltypes.AutoString(), nullable=True))
+    op.add_column("delivery", sa.Column("recovery_id", sqlmodel.sql.sqltypes.AutoString(), nullable=True))
+    op.drop_index("ix_delivery_payout", table_name="delivery")
+    op.drop_index("ix_delivery_dead", table_name="delivery")
+    op.create_index(
+        "ix_delivery_dead", "delivery", ["endpoint_id", "id"], unique=False, postgresql_where=sa.text("state = 'dead'")
+    )
+    op.create_index("ix_delivery_endpoint", "delivery", ["endpoint_id", "id"], unique=False)
+    op.create_index("ix_delivery_event", "delivery", ["event_id"], unique=False)
+
+
+def _create_recovery() -> None:
+    text, moment = sqlmodel.sql.sqltypes.AutoString(), sqlmodel.sql.sqltypes.UTCDateTime()
+    is_running = sa.text("state = 'running'")
+    op.create_table(
+        "recovery",
+        sa.Column("id", text, nullable=False),
+        sa.Column("organisation_id", text, nullable=False),
+        sa.Column("test_mode", sa.Boolean(), nullable=False),
+        sa.Column("endpoint_id", text, nullable=False),
+        sa.Column("since", moment, nullable=False),
+        sa.Column("until", moment, nullable=False),
+        sa.Column("state", text, server_default="running", nullable=False),
+        sa.Column("reached", text, nullable=False),
+        sa.Column("examined", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("owed", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("pruned", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("created_at", moment, nullable=False),
+        sa.Column("next_step_at", moment, nullable=False),
+        sa.Column("finished_at", moment, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery")),
+    )
+    op.create_index("uq_recovery_running", "recovery", ["endpoint_id"], unique=True, postgresql_where=is_running)
+    op.create_index("ix_recovery_next_step", "recovery", ["next_step_at"], unique=False, postgresql_where=is_running)
+    op.create_index("ix_recovery_organisation", "recovery", ["organisation_id", "id"], unique=False)
 
 
 def downgrade() -> None:

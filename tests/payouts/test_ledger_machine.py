@@ -1,0 +1,168 @@
+"""The ledger under everything that may happen to it, in any order: after each step the books are whole."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
+
+from connectors._base import NotFound
+from models.balance import OWN
+from models.database import transaction
+from models.lifecycle import PayoutStatus
+from models.payout import Payout, Source, SubmissionState
+from payouts.ask import learn, questions
+from payouts.books import Proof, prove
+from payouts.create import NewPayout, Refused, create
+from payouts.observe import observe
+from payouts.payer import Cost
+from payouts.standing import lock, write
+from payouts.treasury import By, adjust, charge, credit, keep_back
+from tests.factories import a_balance, an_integration, get_balance, get_payout, get_sums, some_evidence
+
+AMOUNTS = st.integers(1, 500)
+WORDS = st.sampled_from(PayoutStatus)
+SOURCES = st.sampled_from([Source.WEBHOOK, Source.WEBHOOK, Source.POLL, Source.OPERATOR])
+
+_numbers = count(1)
+
+
+class Ledger(RuleBasedStateMachine):
+    """One balance, its payouts, and a plain count of what came in and what may not have gone out unseen."""
+
+    payouts = Bundle("payouts")
+
+    def __init__(self) -> None:
+        super().__init__()
+        number = next(_numbers)
+        self.organisation = f"Machine {number}"
+        self.balance_id = a_balance(organisation=self.organisation).id
+        self.slug = an_integration(slug=f"machine-{number}").slug
+        self.came_in = 0
+
+    def _by(self) -> By:
+        return By("test", "the machine says so", datetime.now(UTC))
+
+    @rule(amount=AMOUNTS)
+    def credit(self, amount: int) -> None:
+        with transaction() as session:
+            credit(session, self.balance_id, amount, self._by())
+        self.came_in += amount
+
+    @rule(amount=AMOUNTS)
+    def charge(self, amount: int) -> None:
+        with transaction() as session:
+            charge(session, self.balance_id, amount, self._by())
+        self.came_in -= amount
+
+    @rule(amount=st.integers(-300, 300).filter(bool))
+    def adjust(self, amount: int) -> None:
+        with transaction() as session:
+            adjust(session, self.balance_id, amount, self._by())
+        self.came_in += amount
+
+    @rule(amount=st.integers(0, 500))
+    def keep_back(self, amount: int) -> None:
+        before = get_balance(self.balance_id)
+        more = amount - before.reserve_minor
+        try:
+            with transaction() as session:
+                keep_back(session, self.balance_id, amount, self._by())
+        except Refused:
+            assert more > max(0, before.available_minor)
+        else:
+            assert more <= max(0, before.available_minor)
+
+    @rule(target=payouts, amount=AMOUNTS, fee=st.integers(0, 20))
+    def create(self, amount: int, fee: int) -> Payout | None:
+        before = get_balance(self.balance_id)
+        new = NewPayout(
+            integration=self.slug,
+            organisation=self.organisation,
+            order_key=str(next(_numbers)),
+            amount_minor=amount,
+            currency="EUR",
+            cost=Cost(amount + fee, fee, "EUR"),
+        )
+        try:
+            with transaction() as session:
+                created = create(session, new, datetime.now(UTC))
+        except Refused:
+            assert before.available_minor < amount + fee
+            return None
+        assert get_balance(self.balance_id).available_minor == before.available_minor - amount - fee >= 0
+        return get_payout(created.id)
+
+    @rule(payout=payouts, word=WORDS, source=SOURCES, processed=st.none() | st.integers(0, 500))
+    def say(self, payout: Payout | None, word: PayoutStatus, source: Source, processed: int | None) -> None:
+        if payout:
+            evidence = some_evidence(payout, word, source=source, processed_amount_minor=processed)
+            with transaction() as session:
+                observe(session, [evidence], datetime.now(UTC))
+
+    @rule(payouts=st.lists(payouts, max_size=4), words=st.lists(WORDS, min_size=4, max_size=4))
+    def say_together(self, payouts: list[Payout | None], words: list[PayoutStatus]) -> None:
+        told = [some_evidence(payout, word) for payout, word in zip(payouts, words, strict=False) if payout]
+        with transaction() as session:
+            observe(session, told, datetime.now(UTC))
+
+    @rule(payout=payouts)
+    def lose_the_answer_and_find_nothing(self, payout: Payout | None) -> None:
+        if payout is None:
+            return
+        with transaction() as session:
+            (standing,) = lock(session, [payout.id])
+            if standing.submission not in (SubmissionState.UNSENT, SubmissionState.UNKNOWN):
+                return
+            standing.submission = SubmissionState.UNKNOWN
+            write(session, [standing])
+            session.get_one(Payout, payout.id).submitted_at = datetime.now(UTC)
+        with transaction() as session:
+            (question,) = questions(session, [payout.id])
+            learn(session, [(question, NotFound())], datetime.now(UTC) + timedelta(days=30))
+        assert get_payout(payout.id).submission == SubmissionState.NOT_RECEIVED
+
+    @rule(payout=consumes(payouts), word=WORDS)
+    def decide(self, payout: Payout | None, word: PayoutStatus) -> None:
+        """A person opens a new epoch, and says what is so."""
+        if payout is None:
+            return
+        with transaction() as session:
+            row = session.get_one(Payout, payout.id)
+            row.epoch, row.status, row.is_disputed, row.dispute = row.epoch + 1, PayoutStatus.PENDING, False, None
+            row.next_poll_at = datetime.now(UTC)
+            session.flush()
+            observe(session, [some_evidence(payout, word, source=Source.OPERATOR)], datetime.now(UTC))
+
+    @invariant()
+    def the_books_are_whole(self) -> None:
+        sums, balance = get_sums(self.balance_id), get_balance(self.balance_id)
+
+        assert sum(sums.values()) == 0
+        assert balance.balance_minor == sum(sums.get(account, 0) for account in OWN)
+        assert (balance.held_minor, balance.reserve_minor) == (sums.get("held", 0), sums.get("reserve", 0))
+        assert balance.available_minor == sums.get("available", 0)
+        assert self.came_in == balance.balance_minor + sums.get("out", 0) + self._payout_fees()
+        with transaction() as session:
+            assert prove(session, datetime.now(UTC)).violations == Proof((), ()).violations
+
+    def _payout_fees(self) -> int:
+        with transaction() as session:
+            rows = session.connection().exec_driver_sql(
+                "SELECT coalesce(sum(amount_minor), 0)::bigint FROM ledger_entry"
+                " WHERE balance_id = %s AND account = 'fees' AND payout_id IS NOT NULL",
+                (self.balance_id,),
+            )
+            return int(rows.scalar_one())
+
+
+@pytest.mark.usefixtures("database")
+def test_whatever_happens_in_whatever_order_the_books_are_whole_after_each_step() -> None:
+    run_state_machine_as_test(
+        Ledger,
+        settings=settings(
+            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
