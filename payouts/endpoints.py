@@ -17,9 +17,9 @@ from models import audit
 from models.endpoint import PRIVATE, SYMMETRIC, Breaker, Endpoint, EndpointSecrets, new_private_key, new_secret
 from models.organisation import Organisation
 from models.sealed import seal, unseal
-from payouts.create import Refused
 from payouts.endpoint_choices import Wish, checked
 from payouts.notices import Told, tell_of_disabled
+from payouts.refused import Refused
 
 GRACE: Final = timedelta(hours=24)
 """How long replaced secrets go on signing beside the new ones, unless somebody says otherwise."""

@@ -42,6 +42,9 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "cancel_unconfirmed": (409, "Nobody knows yet whether it was called off"),
     "gateway_unavailable": (503, "The gateway could not be asked"),
     "previous_attempt_open": (409, "Another attempt could still pay"),
+    # endpoints
+    "endpoint_required": (400, "Say which endpoint"),
+    "unknown_endpoint": (404, "There is no such endpoint"),
     # our own troubles
     "too_many_requests": (429, "Too many requests under this key"),
     "internal_error": (500, "Something failed on our side; it was not your request"),
