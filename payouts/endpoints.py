@@ -6,6 +6,7 @@ Every change is one audit line, without secrets, URLs or header values.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from models.organisation import Organisation
 from models.sealed import seal, unseal
 from payouts.create import Refused
 from payouts.endpoint_choices import Wish, checked
+from payouts.notices import Told, tell_of_disabled
 from payouts.pages import Stretch, is_name
 from payouts.sight import Sight
 
@@ -29,6 +31,15 @@ MOST_ENDPOINTS: Final = 200
 """Of one organisation, live and test together: every event is looked at for each of them."""
 MOST_SECRETS: Final = 4
 """That sign at a time, of a kind; each is one more signature in the header."""
+
+
+class Reason(StrEnum):
+    """Why we have switched an endpoint off."""
+
+    GONE = "gone"
+    """It answered 410: nobody wants this any more."""
+    FAILING = "failing"
+    """Nothing but failure for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,16 @@ def disable(session: Session, endpoint: Endpoint, *, actor: str, now: datetime) 
     endpoint.is_enabled, endpoint.disabled_at, endpoint.disabled_reason = False, now, None
     endpoint.updated_at = now
     _note(session, endpoint, "endpoint.disabled", before, actor, now)
+
+
+def switch_off(session: Session, endpoint_id: str, reason: Reason, now: datetime) -> Told:
+    """Disable an endpoint by ourselves, and owe its organisation's other endpoints the news."""
+    endpoint = find(session, endpoint_id, for_change=True)
+    before = _facts(endpoint)
+    endpoint.is_enabled, endpoint.disabled_at, endpoint.disabled_reason = False, now, reason
+    endpoint.updated_at = now
+    _note(session, endpoint, "endpoint.disabled", before, "system", now)
+    return tell_of_disabled(session, endpoint, now)
 
 
 def enable(session: Session, endpoint: Endpoint, *, actor: str, now: datetime) -> None:

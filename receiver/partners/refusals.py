@@ -38,6 +38,9 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "webhook_secret_missing": (409, "The integration has no webhook secret"),
     "currency_unsupported": (409, "This gateway does not pay out in this currency"),
     "payout_exists": (409, "There is such a payout already"),
+    "not_cancelable": (409, "It can no longer be called off"),
+    "cancel_unconfirmed": (409, "Nobody knows yet whether it was called off"),
+    "gateway_unavailable": (503, "The gateway could not be asked"),
     "previous_attempt_open": (409, "Another attempt could still pay"),
     # webhooks
     "unknown_endpoint": (404, "There is no such endpoint"),
