@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 _Number = TypeVar("_Number", int, float)
 
@@ -59,6 +60,17 @@ class Settings:
     """`RATCHET_POLLS_PER_SECOND` (5): per integration."""
     retry_scale: float
     """`RATCHET_RETRY_SCALE` (1): multiplies the partners' retry schedule. Tests shorten it."""
+    keep_attempts_days: float
+    """`RATCHET_KEEP_ATTEMPTS_DAYS` (30): how long each attempt is on record; 0 for ever."""
+    keep_deliveries_days: float
+    """`RATCHET_KEEP_DELIVERIES_DAYS` (90): how long closed deliveries and the bodies of events are; 0 for ever."""
+    smtp_url: str = field(repr=False)
+    """`RATCHET_SMTP_URL` (none): who takes our letters about endpoints that were switched off, as
+    `smtp://user:password@host:587` or `smtps://…:465`. Without it nobody is written to."""
+    mail_from: str
+    """`RATCHET_MAIL_FROM` (ratchet@localhost): the sender of those letters."""
+    mail_to: str
+    """`RATCHET_MAIL_TO` (none): who runs this installation, and gets a copy of each."""
     log_level: str
     """`RATCHET_LOG_LEVEL` (info)."""
     secure_cookies: bool
@@ -115,6 +127,13 @@ def _networks(name: str) -> tuple[str, ...]:
         raise InvalidSettings(f"{name} must be networks like 10.20.0.0/16, comma separated") from None
 
 
+def _smtp_url() -> str:
+    url = os.environ.get("RATCHET_SMTP_URL", "").strip()
+    if url and (not url.startswith(("smtp://", "smtps://")) or not urlsplit(url).hostname):
+        raise InvalidSettings("RATCHET_SMTP_URL must be like smtp://user:password@host:587 or smtps://host:465")
+    return url
+
+
 @cache
 def settings() -> Settings:
     """Read the environment once. Raises `InvalidSettings`."""
@@ -140,6 +159,11 @@ def settings() -> Settings:
         poll_unit_seconds=_number("RATCHET_POLL_UNIT_SECONDS", 60.0),
         polls_per_second=_number("RATCHET_POLLS_PER_SECOND", 5),
         retry_scale=_number("RATCHET_RETRY_SCALE", 1.0),
+        keep_attempts_days=_number("RATCHET_KEEP_ATTEMPTS_DAYS", 30.0),
+        keep_deliveries_days=_number("RATCHET_KEEP_DELIVERIES_DAYS", 90.0),
+        smtp_url=_smtp_url(),
+        mail_from=os.environ.get("RATCHET_MAIL_FROM", "ratchet@localhost"),
+        mail_to=os.environ.get("RATCHET_MAIL_TO", "").strip(),
         log_level=os.environ.get("RATCHET_LOG_LEVEL", "info").lower(),
         secure_cookies=_flag("RATCHET_SECURE_COOKIES", default=True),
     )

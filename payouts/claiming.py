@@ -88,6 +88,9 @@ def _take(session: Session, ids: Sequence[str], now: datetime) -> list[Claimed]:
     leased_until = now + LEASE
     asked = {"ids": as_json(ids), "now": now, "lease": leased_until}
     rows = session.connection().execute(_TAKE, asked).all()
+    if bare := [row[0] for row in rows if row[5] is None]:  # pruned in the very moment it was asked for again
+        session.connection().execute(_BURY, {"ids": bare, "now": now})
+        rows = [row for row in rows if row[5] is not None]
     destinations = _destinations(session, {row[2] for row in rows})
     return [
         Claimed(delivery_id, number, endpoint_id, payout_id, event_id, leased_until, payload, destinations[endpoint_id])
@@ -141,6 +144,8 @@ _TAKE: Final = text(
     LEFT JOIN payout_event e ON e.id = c.event_id LEFT JOIN notice n ON n.id = c.event_id AND c.payout_id IS NULL
     """  # noqa: S608 (fragments of this file)
 )
+
+_BURY: Final = text("UPDATE delivery SET state = 'dead', closed_at = :now, leased_until = NULL WHERE id = ANY(:ids)")
 
 _DESTINATIONS: Final = text(
     "SELECT id, url, schemes, sealed, sealed_headers, retry_schedule FROM endpoint WHERE id = ANY(:ids)"

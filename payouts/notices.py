@@ -13,6 +13,7 @@ from models.notice import DISABLED, PING, Notice
 from models.outbox import Delivery
 from payouts.payload import rfc3339
 from payouts.refused import Refused
+from settings import settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,10 @@ def tell_of_disabled(session: Session, endpoint: Endpoint, now: datetime) -> Tol
         "disabled_at": rfc3339(endpoint.disabled_at),
         "failing_since": rfc3339(endpoint.failing_since),
     }
-    return _tell(session, endpoint, DISABLED, facts, session.exec(others).all(), now)
+    told = _tell(session, endpoint, DISABLED, facts, session.exec(others).all(), now)
+    if settings().smtp_url:
+        session.get_one(Notice, told.id).next_mail_at = now
+    return told
 
 
 def _tell(

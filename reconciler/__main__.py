@@ -12,7 +12,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from reconciler import books, forget, poll, recover, seal, sweep
+from reconciler import books, forget, poll, prune, recover, seal, sweep
 from reconciler.leader import Leadership
 from settings import settings
 from telemetry import logs
@@ -23,8 +23,10 @@ TIMETABLE: Final[list[tuple[Callable[[], None], float]]] = [
     (sweep.sweep_inbox, 1.0),
     (sweep.sweep_outbox, 1.0),
     (sweep.match_unmatched, 5.0),
+    (sweep.sweep_letters, 10.0),
     (recover.work_off_recoveries, recover.EVERY_SECONDS),
     (forget.forget_answers, 60.0),
+    (prune.prune, prune.EVERY_SECONDS),
     (seal.seal_audit, seal.EVERY_SECONDS),
     (books.prove_books, books.EVERY_SECONDS),
 ]

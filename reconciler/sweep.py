@@ -8,10 +8,12 @@ from sqlalchemy import text
 
 from models.database import transaction
 from payouts.claiming import sweep_due
+from payouts.letters import due_letters
 from telemetry import metrics
 from workers.apply import send_apply
 from workers.broker import backlog
 from workers.deliver import QUEUE, send_deliver
+from workers.mail import send_mail
 
 FORGOTTEN_AFTER: Final = timedelta(seconds=2)
 """Committed work is normally taken up within milliseconds."""
@@ -42,6 +44,14 @@ def sweep_outbox() -> None:
         ids = sweep_due(session, datetime.now(UTC) - timedelta(seconds=1), MOST)
     _report("outbox", len(ids))
     send_deliver(ids)
+
+
+def sweep_letters() -> None:
+    """Queue the letters that are due."""
+    with transaction() as session:
+        ids = due_letters(session, datetime.now(UTC))
+    _report("letters", len(ids))
+    send_mail(ids)
 
 
 def match_unmatched() -> None:

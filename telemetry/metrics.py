@@ -22,3 +22,4 @@ APPLIED: Final = Counter("ratchet_events_applied_total", "Inbox events by what b
 DELIVERIES: Final = Counter("ratchet_delivery_attempts_total", "Attempts at partners' endpoints", ["outcome"])
 POLLS: Final = Counter("ratchet_polls_total", "Questions to gateways about single payouts", ["outcome"])
 SWEPT: Final = Counter("ratchet_swept_total", "Committed work that had to be queued again", ["kind"])
+PRUNED: Final = Counter("ratchet_pruned_total", "Rows of history that had had their time", ["kind"])

@@ -14,6 +14,7 @@ import dramatiq
 
 import workers.apply
 import workers.deliver
+import workers.mail
 import workers.poll
 import workers.submit  # noqa: F401 (importing an actor's module registers the actor)
 from settings import settings
