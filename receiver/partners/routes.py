@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from receiver.partners import internal, payouts
+from receiver.partners import docs, internal, payouts
 from receiver.partners.dispatch import routes
 from receiver.partners.door import PartnersDoor
 from receiver.partners.openapi import document
@@ -25,6 +25,6 @@ def _openapi(_: Request) -> Response:
     return Response(_DOCUMENT, media_type="application/json")
 
 
-ROUTES: Final[list[BaseRoute]] = [Route("/openapi.json", _openapi), *routes(OPERATIONS)]
+ROUTES: Final[list[BaseRoute]] = [Route("/openapi.json", _openapi), *docs.ROUTES, *routes(OPERATIONS)]
 
 MIDDLEWARE: Final = [Middleware(PartnersDoor)]

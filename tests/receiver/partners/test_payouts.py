@@ -164,6 +164,8 @@ def test_one_key_makes_one_payout_however_many_ask_at_once(partner: Partner, fed
         ({"scheduled_at": "2999-01-01T00:00:00Z"}, "#/scheduled_at"),
         ({"scheduled_at": "2026-05-12T09:15:00"}, "#/scheduled_at"),
         ({"scheduled_at": 1_800_000_000}, "#/scheduled_at"),
+        ({"scheduled_at": "0001-01-01T00:00:00+14:00"}, "#/scheduled_at"),
+        ({"scheduled_at": "2026-13-01T00:00:00Z"}, "#/scheduled_at"),
         ({"organisation": "org_1"}, "#/organisation"),
     ],
 )
@@ -334,7 +336,16 @@ def test_a_list_is_narrowed_by_every_filter(partner: Partner) -> None:
     assert ids("reference=nobody") == []
 
 
-@pytest.mark.parametrize("query", ["status=lost", "created_from=yesterday", "created_from=2026-01-01T00:00:00"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=lost",
+        "created_from=yesterday",
+        "created_from=2026-01-01T00:00:00",
+        "created_from=0.5",
+        "created_before=0001-01-01T00:00:00%2B14:00",
+    ],
+)
 def test_a_filter_that_nothing_could_pass_is_refused(partner: Partner, query: str) -> None:
     assert partner.get(f"/v1/payouts?{query}").code == "invalid_request"
 
