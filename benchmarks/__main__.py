@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import apply, deliver, ingest, machine, recovery, story
+from benchmarks import apply, deliver, ingest, machine, recovery, story, verify
 from benchmarks.ground import Ground
 from benchmarks.tables import Figure
 
@@ -16,6 +16,7 @@ RESULTS: Final = Path(__file__).parent / "results.md"
 
 FIGURES: Final[dict[str, Callable[[Ground, float, int], list[Figure]]]] = {
     "ingest": ingest.measure,
+    "verify": verify.measure,
     "apply": apply.measure,
     "deliver": deliver.measure,
     "story": story.measure,

@@ -1,4 +1,4 @@
-"""`ratchet payouts add|show`."""
+"""`ratchet payouts add|cancel|show`."""
 
 import json
 from datetime import UTC, datetime
@@ -9,6 +9,8 @@ import click
 from cli._print import actor, cell, document, json_option, rows
 from models.database import transaction
 from models.money import InvalidAmount, to_minor
+from models.payout import Source
+from payouts.cancel import Wish
 from payouts.create import Created, NewPayout, Refused, create
 from payouts.timeline import Attempted, Owed, Said, Timeline, timeline
 
@@ -58,6 +60,19 @@ def add(
         raise click.ClickException(f"{refusal.code}: {refusal}") from None
     click.echo(created.id)
     _enqueue(created, is_unsent=reference is None)
+
+
+@payouts.command()
+@click.argument("payout_id")
+def cancel(payout_id: str) -> None:
+    """Call a payout off: at once while it has not left, at its gateway where that still can."""
+    from workers.cancel import cancel as call_off
+
+    try:
+        call_off(payout_id, Wish(Source.OPERATOR, actor()))
+    except Refused as refusal:
+        raise click.ClickException(f"{refusal.code}: {refusal}") from None
+    click.echo(f"{payout_id} is canceled")
 
 
 @payouts.command()

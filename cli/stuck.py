@@ -71,6 +71,9 @@ def _worries(attention: Attention) -> list[str]:
     if attention.dead_deliveries:
         lines.append(f"{attention.dead_deliveries} deliveries are dead: nobody tries any more")
     lines += [f"{slug} has no webhook secret: its webhooks are refused with 403" for slug in attention.without_secret]
+    for one in attention.endpoints:
+        why = f"switched off: {one.disabled_reason}" if one.disabled_reason else "paused: it fails"
+        lines.append(f"{one.organisation}'s endpoint {one.id} at {one.host} is {why}")
     lines += [f"{slug} is not polled until {until:%H:%M:%SZ}: its gateway said so" for slug, until in attention.paused]
     return lines
 

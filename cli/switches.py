@@ -21,7 +21,7 @@ def switches() -> None:
 
 
 @switches.command("throw")
-@click.argument("scope", type=click.Choice(list(SwitchScope)))
+@click.argument("scope", type=click.Choice([scope.value for scope in SwitchScope]))
 @click.argument("target", required=False)
 @click.option("--reason", required=True, help="Why: others will have to decide when to lift it.")
 @click.option("--hours", type=click.FloatRange(0, 24 * 366, min_open=True), help="It ends by itself after so long.")

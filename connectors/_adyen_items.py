@@ -15,6 +15,8 @@ from models.lifecycle import PayoutStatus
 MAX_ITEMS: Final = 100
 """Items in one message. Adyen puts a handful; each costs a signature."""
 
+ITEM: Final = "NotificationRequestItem"
+
 MERCHANT_REFERENCE: Final = 3
 """The one field that people outside Adyen write, and so the one that may hold the separator."""
 
@@ -34,31 +36,41 @@ PAIDOUT_REVERSED is the bank sending it back. A decline, expiry or reversal that
 
 def signed_items(message: Fields) -> list[Fields]:
     """Return the items of a message. Raises `UnreadableEvent` without any or with too many."""
-    items = message.items("notificationItems")
-    if not 0 < len(items) <= MAX_ITEMS:
+    items = message.values.get("notificationItems")
+    if not isinstance(items, list) or not 0 < len(items) <= MAX_ITEMS:
         raise UnreadableEvent("notificationItems has none or too many")
-    return [item.within("NotificationRequestItem") for item in items]
+    return [Fields.of(item.get(ITEM) if isinstance(item, dict) else item, ITEM) for item in items]
 
 
 def sealed_text(item: Fields) -> bytes:
     """Return the eight fields joined by colons, as the signature covers them. Raises `InvalidSignature`."""
-    amount = item.values.get("amount") or {}
+    of = item.values.get
+    amount = of("amount") or {}
     if not isinstance(amount, dict):
         raise InvalidSignature(Reason.MALFORMED_HEADER)
-    names = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
-    found = [item.values.get(name) for name in names]
-    found += [amount.get("value"), amount.get("currency"), item.values.get("eventCode"), item.values.get("success")]
-    return field_list([_text(value) for value in found], b":", MERCHANT_REFERENCE)
+    found = [of("pspReference"), of("originalReference"), of("merchantAccountCode"), of("merchantReference")]
+    found += [amount.get("value"), amount.get("currency"), of("eventCode"), of("success")]
+    texts = [value if type(value) is str else _text(value) for value in found]
+    return utf8(field_list(texts, ":", MERCHANT_REFERENCE))
 
 
-def _text(value: Any) -> bytes:
-    """Return a field as Adyen signs it: absent is empty, a number is its digits."""
+def signature_of(item: Fields) -> bytes:
+    """Return the text of an item's own signature. Raises `missing_header`."""
+    more = item.values.get("additionalData")
+    text = more.get("hmacSignature") if isinstance(more, dict) else None
+    if not isinstance(text, str) or not text:
+        raise InvalidSignature(Reason.MISSING_HEADER)
+    return utf8(text)
+
+
+def _text(value: Any) -> str:
+    """Return a field that is no text as Adyen signs it: absent is empty, a number is its digits."""
     if value is None:
-        return b""
+        return ""
     if isinstance(value, bool):
-        return b"true" if value else b"false"
-    if isinstance(value, str | int):
-        return utf8(str(value))
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
     raise InvalidSignature(Reason.MALFORMED_HEADER)
 
 

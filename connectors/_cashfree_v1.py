@@ -8,14 +8,15 @@ cut can turn into something else is read: the word of the event, its one-digit `
 none begins or ends another. Not Cashfree's id, not the time, no text for people.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from connectors._base import InvalidSignature, PayoutUpdate, Reason, UnreadableEvent, Verified
 from connectors._json import Fields, digest_key, exact_document, status_of
-from connectors._signatures import decoded, from_base64, prove, seals, utf8
+from connectors._signatures import decoded, from_base64, prove_hmac, utf8
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -29,23 +30,25 @@ STATUSES: Final = {
 
 MAX_FIELDS: Final = 64
 
+_TORN: Final = re.compile(rb"%.?(?:&|\Z)", re.DOTALL)
+"""The beginning of a quoted byte at the end of a value."""
+
 
 def verify_v1(body: bytes, keys: Sequence[bytes]) -> Verified:
     """Field `signature`: base64 of HMAC-SHA256 over all other values. No time is signed."""
     try:
-        fields = _fields(body)
+        sealed, signature = _sealed(body)
     except UnreadableEvent:
         raise InvalidSignature(Reason.MALFORMED_HEADER) from None
-    signature = fields.get("signature")
     if not signature:
         raise InvalidSignature(Reason.MISSING_HEADER)
-    prove(decoded([utf8(signature)], from_base64), seals(keys, _sealed(fields)))
+    prove_hmac(decoded([signature], from_base64), keys, sealed)
     return Verified()
 
 
 def key_of_v1(body: bytes) -> str:
     """Return the event key: a digest of the sealed text, which no other cut of it changes. Raises `UnreadableEvent`."""
-    return "v1:" + digest_key(_sealed(_fields(body)))
+    return "v1:" + digest_key(_sealed(body)[0])
 
 
 def read_v1(body: bytes, other_subjects: Collection[str]) -> list[PayoutUpdate]:
@@ -60,13 +63,44 @@ def read_v1(body: bytes, other_subjects: Collection[str]) -> list[PayoutUpdate]:
     return [PayoutUpdate(reference=None, order_key=fields.text("transferId"), status=status, said=said)]
 
 
-def _sealed(fields: Mapping[str, str]) -> bytes:
-    return b"".join(utf8(fields[name]) for name in sorted(fields) if name != "signature")
+def _sealed(body: bytes) -> tuple[bytes, bytes]:
+    """Return the values sorted by name and run together, and the signature, which is not among them."""
+    if _is_json(body):
+        texts = _fields(body)
+        signature = utf8(texts.pop("signature", ""))
+        return utf8("".join([texts[name] for name in sorted(texts)])), signature
+    quoted = _quoted(body)
+    signature = quoted.pop(b"signature", b"")
+    return _plain(b"".join([quoted[name] for name in sorted(quoted)])), _plain(signature)
+
+
+def _quoted(body: bytes) -> dict[bytes, bytes]:
+    """Return the fields of a form as they came. Raises `UnreadableEvent`, also for what no encoder writes.
+
+    Names need no quoting. And no value may end in the middle of a quoted byte: run together with the next one, it could
+    become another. Then all values are unquoted at once, which is most of the speed.
+    """
+    pairs = [pair.split(b"=", 1) for pair in body.split(b"&", MAX_FIELDS)]
+    try:
+        fields = dict(pairs)
+    except ValueError:
+        raise UnreadableEvent("the body is no form") from None
+    if len(fields) != len(pairs) or len(pairs) > MAX_FIELDS or b"%" in b"".join(fields) or _TORN.search(body):
+        raise UnreadableEvent("the form is not as an encoder writes it")
+    return fields
+
+
+def _plain(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+def _is_json(body: bytes) -> bool:
+    return body.lstrip()[:1] == b"{"
 
 
 def _fields(body: bytes) -> dict[str, str]:
     """Return names and values as text. Raises `UnreadableEvent`, also for a name that comes twice."""
-    if body.lstrip()[:1] == b"{":
+    if _is_json(body):
         return {name: _text(value) for name, value in exact_document(body).items()}
     try:
         pairs = parse_qsl(

@@ -1,24 +1,34 @@
 """The building blocks of signature schemes: what several gateways share, as small functions.
 
 Every scheme is read in the same four steps: the live keys (`live_keys`), the signatures the request carries
-(`only_value` or `values`, `tagged`, `decoded`), the seal each key would have put on the message (`seals`,
-`hmac_sha256`, `sha1_sandwich`), and the comparison (`prove`). Where schemes differ is an argument: how key text becomes
-bytes (`utf8`, `hex_key`, `base64_key`), how signature text becomes bytes (`from_hex`, `from_base64`), how a list is
-written, which parts are sealed and what stands between them. Whatever is wrong leaves as `InvalidSignature` with its
-reason, for any bytes at all.
+(`only_value` or `values`, `tagged`, `decoded`), the message as it was sealed (`field_list`, or parts joined), and the
+proof that one of the keys has sealed it (`prove_hmac`, `prove_sandwich`). Where schemes differ is an argument: how key
+text becomes bytes (`utf8`, `hex_key`, `base64_key`), how signature text does (`from_hex`, `from_base64`), how a list is
+written. Whatever is wrong leaves as `InvalidSignature` with its reason, for any bytes at all.
+
+This is the receiver's hot path: keys are decoded once and kept, and a header is found in one pass.
 """
 
 import binascii
-import hashlib
-import hmac
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha1
+from hmac import compare_digest
 from typing import Final
+
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from connectors._base import InvalidSignature, Reason, WebhookRequest
 
 MAX_SIGNATURES: Final = 16
 """Candidates one request may carry. Gateways send one or two; hundreds are an attempt to make us work."""
+
+KEPT: Final = 512
+"""Secrets whose keys are kept ready. They are the operators' few; all that is kept was in memory already."""
+
+ALGORITHMS: Final[Mapping[str, HashAlgorithm]] = {"sha256": SHA256(), "sha384": SHA384(), "sha512": SHA512()}
 
 MAX_SECONDS_DIGITS: Final = 11
 """Digits of a unix time that `datetime` can still hold."""
@@ -49,20 +59,26 @@ def base64_key(secret: str, prefix: str = "") -> bytes | None:
         return None
 
 
-def live_keys(secrets: Sequence[str], decode: Callable[[str], bytes | None] = utf8) -> list[bytes]:
+def live_keys(secrets: Sequence[str], decode: Callable[[str], bytes | None] = utf8) -> tuple[bytes, ...]:
     """Return the key of every secret that is not blank and can be decoded.
 
-    Raises `no_secret_configured` when none is left: an HMAC with an empty key verifies for anyone.
+    Raises `no_secret_configured` when none is left: an HMAC with an empty key verifies for anyone. `decode` is a
+    function of a module, not one made anew for each call: its results are kept.
     """
-    keys = [key for secret in secrets if secret and not secret.isspace() and (key := decode(secret))]
+    keys = _decoded_keys(tuple(secrets), decode)
     if not keys:
         raise InvalidSignature(Reason.NO_SECRET_CONFIGURED)
     return keys
 
 
+@lru_cache(KEPT)
+def _decoded_keys(secrets: tuple[str, ...], decode: Callable[[str], bytes | None]) -> tuple[bytes, ...]:
+    return tuple(key for secret in secrets if secret and not secret.isspace() and (key := decode(secret)))
+
+
 def values(request: WebhookRequest, name: bytes) -> list[bytes]:
     """Return every value of a header that must be there. Raises `missing_header`."""
-    found = request.values(name)
+    found = [value for key, value in request.headers if key == name]
     if not found:
         raise InvalidSignature(Reason.MISSING_HEADER)
     return found
@@ -70,16 +86,25 @@ def values(request: WebhookRequest, name: bytes) -> list[bytes]:
 
 def only_value(request: WebhookRequest, name: bytes) -> bytes:
     """Return the value of a header that must be there exactly once. Raises `missing_header` or `malformed_header`."""
-    found = values(request, name)
-    if len(found) > 1:
-        raise InvalidSignature(Reason.MALFORMED_HEADER)
-    return found[0]
+    found = None
+    for key, value in request.headers:
+        if key == name:
+            if found is not None:
+                raise InvalidSignature(Reason.MALFORMED_HEADER)
+            found = value
+    if found is None:
+        raise InvalidSignature(Reason.MISSING_HEADER)
+    return found
 
 
-def tagged(value: bytes, tag: bytes, *, separator: bytes = b",", between: bytes = b"=") -> list[bytes]:
-    """Return what a list such as `t=1,s=ab,s=cd` says under `tag`, in order; entries of other tags are ignored."""
-    prefix = tag + between
-    return [entry[len(prefix) :] for entry in value.split(separator) if entry.startswith(prefix)]
+def tagged(value: bytes, *, separator: bytes = b",", between: bytes = b"=") -> dict[bytes, list[bytes]]:
+    """Return what a list such as `t=1,s=ab,s=cd` says under each tag, in order; an entry without one is ignored."""
+    said: dict[bytes, list[bytes]] = {}
+    for entry in value.split(separator):
+        tag, found, text = entry.partition(between)
+        if found:
+            said.setdefault(tag, []).append(text)
+    return said
 
 
 def from_hex(text: bytes) -> bytes | None:
@@ -116,38 +141,45 @@ def decoded(texts: Sequence[bytes], decode: Callable[[bytes], bytes | None]) -> 
     return signatures
 
 
-def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """Return the HMAC-SHA256 of `message`."""
-    return hmac.digest(key, message, "sha256")
+def prove_hmac(signatures: Sequence[bytes], keys: Iterable[bytes], message: bytes, algorithm: str = "sha256") -> None:
+    """Return when any signature is the HMAC that one of the keys puts on the message. Raises `signature_mismatch`."""
+    for key in keys:
+        hmac = _keyed(key, algorithm).copy()
+        hmac.update(message)
+        seal = hmac.finalize()
+        for signature in signatures:
+            if compare_digest(seal, signature):
+                return
+    raise InvalidSignature(Reason.SIGNATURE_MISMATCH)
 
 
-def seals(keys: Iterable[bytes], *parts: bytes, separator: bytes = b"") -> Iterator[bytes]:
-    """Yield the HMAC-SHA256 that each key puts on `parts` with `separator` between them."""
-    message = separator.join(parts)
-    return (hmac_sha256(key, message) for key in keys)
+@lru_cache(KEPT)
+def _keyed(key: bytes, algorithm: str) -> HMAC:
+    """Return an HMAC that has taken in its key: that costs more than to seal a message of usual length with it."""
+    return HMAC(key, ALGORITHMS[algorithm])
 
 
-def field_list(fields: Sequence[bytes], separator: bytes, free: int) -> bytes:
+def field_list(fields: Sequence[str], separator: str, free: int) -> str:
     """Return fields joined by `separator`, which none but field `free` may hold. Raises `malformed_header`.
 
     Nothing is escaped in such a list: were it allowed in two fields, text could move from one into the other and the
     seal would still fit.
     """
-    if any(separator in field for index, field in enumerate(fields) if index != free):
+    joined = separator.join(fields)
+    if joined.count(separator) != len(fields) - 1 + fields[free].count(separator):
         raise InvalidSignature(Reason.MALFORMED_HEADER)
-    return separator.join(fields)
+    return joined
 
 
-def sha1_sandwich(key: bytes, body: bytes) -> bytes:
-    """Return SHA-1 of secret, body, secret: a plain hash, and the only one PayCore offers."""
-    return hashlib.sha1(key + body + key).digest()  # noqa: S324 - the gateway's choice; the trailing key stops extension
+def prove_sandwich(signatures: Sequence[bytes], keys: Iterable[bytes], body: bytes) -> None:
+    """Return when any signature is SHA-1 of key, body, key: a plain hash, and all that PayCore offers.
 
-
-def prove(signatures: Sequence[bytes], expected: Iterable[bytes]) -> None:
-    """Return when any signature equals any expected seal, compared in constant time. Raises `signature_mismatch`."""
-    for seal in expected:
+    Raises `signature_mismatch`. The key at the end stops whoever would extend the body.
+    """
+    for key in keys:
+        seal = sha1(key + body + key, usedforsecurity=False).digest()
         for signature in signatures:
-            if hmac.compare_digest(seal, signature):
+            if compare_digest(seal, signature):
                 return
     raise InvalidSignature(Reason.SIGNATURE_MISMATCH)
 

@@ -5,20 +5,21 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature as Mismatch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from connectors._asymmetric import ed25519
 from connectors._base import InvalidSignature, Reason, WebhookRequest
 from connectors._signatures import (
+    KEPT,
     base64_key,
     decoded,
     from_base64,
-    live_keys,
     only_value,
-    prove,
-    seals,
+    prove_hmac,
     tagged,
     unix_seconds,
     values,
@@ -43,19 +44,16 @@ _MESSAGE_ID: Final = re.compile(rb"[!-\-/-~]{1,200}")
 
 def message_id(request: WebhookRequest) -> bytes:
     """Return the signed id. Raises `missing_header` or `malformed_header`."""
-    found = only_value(request, _prefix(request) + b"-id")
-    if not _MESSAGE_ID.fullmatch(found):
-        raise InvalidSignature(Reason.MALFORMED_HEADER)
-    return found
+    return _message_id(request, _prefix(request))
 
 
 def prove_standard(request: WebhookRequest, secrets: Sequence[str]) -> int:
     """Return the signed time in seconds, once one signature fits. Raises `InvalidSignature`."""
     prefix = _prefix(request)
-    identity, time = message_id(request), only_value(request, prefix + b"-timestamp")
+    identity, time = _message_id(request, prefix), only_value(request, prefix + b"-timestamp")
     seconds = unix_seconds(time)
     entries = b" ".join(values(request, prefix + b"-signature"))
-    _prove_either(entries, b".".join((identity, time, request.body)), secrets)
+    _prove_either(entries, b".".join((identity, time, request.body)), _keys_of(tuple(secrets)))
     return seconds
 
 
@@ -64,39 +62,62 @@ def _prefix(request: WebhookRequest) -> bytes:
 
     Were they mixed, an unsigned `webhook-id` could be added to a message that was signed under Svix's names.
     """
-    return NAMES[0] if any(name.startswith(NAMES[0] + b"-") for name, _ in request.headers) else NAMES[1]
+    for name, _ in request.headers:
+        if name.startswith(b"webhook-"):
+            return NAMES[0]
+    return NAMES[1]
 
 
-def _prove_either(entries: bytes, message: bytes, secrets: Sequence[str]) -> None:
+def _message_id(request: WebhookRequest, prefix: bytes) -> bytes:
+    found = only_value(request, prefix + b"-id")
+    if not _MESSAGE_ID.fullmatch(found):
+        raise InvalidSignature(Reason.MALFORMED_HEADER)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What an integration's secrets are, each kind for its own version."""
+
+    shared: tuple[bytes, ...] = field(repr=False)
+    public: tuple[Ed25519PublicKey, ...]
+
+
+@lru_cache(KEPT)
+def _keys_of(secrets: tuple[str, ...]) -> _Keys:
+    shared, public = [], []
+    for secret in map(str.strip, secrets):
+        if secret.startswith(PUBLIC):
+            public.append(_public_key(secret))
+        elif secret and not secret.startswith(PRIVATE):
+            shared.append(base64_key(secret, SHARED))
+    return _Keys(tuple(filter(None, shared)), tuple(filter(None, public)))
+
+
+def _public_key(secret: str) -> Ed25519PublicKey | None:
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64_key(secret, PUBLIC) or b"")
+    except ValueError:
+        return None
+
+
+def _prove_either(entries: bytes, message: bytes, keys: _Keys) -> None:
     """Return when a signature of either version fits a key of its own kind."""
-    public = [secret for secret in secrets if secret.strip().startswith(PUBLIC)]
-    shared = [secret for secret in secrets if secret.strip() and not secret.strip().startswith((PUBLIC, PRIVATE))]
     refusal = InvalidSignature(Reason.NO_SECRET_CONFIGURED)
-    for version, prove_version, keys in ((b"v1a", _prove_public, public), (b"v1", _prove_shared, shared)):
-        if not keys:
-            continue
+    if keys.public:
         try:
-            return prove_version(tagged(entries, version, separator=b" ", between=b","), message, keys)
+            return _prove_public(_signatures(entries, b"v1a"), message, keys.public)
         except InvalidSignature as refused:
             refusal = refused
+    if keys.shared:
+        return prove_hmac(_signatures(entries, b"v1"), keys.shared, message)
     raise refusal
 
 
-def _prove_shared(texts: Sequence[bytes], message: bytes, secrets: Sequence[str]) -> None:
-    keys = live_keys(secrets, lambda secret: base64_key(secret, SHARED))
-    prove(decoded(texts, from_base64), seals(keys, message))
+def _signatures(entries: bytes, version: bytes) -> list[bytes]:
+    return decoded(tagged(entries, separator=b" ", between=b",").get(version, ()), from_base64)
 
 
-def _prove_public(texts: Sequence[bytes], message: bytes, secrets: Sequence[str]) -> None:
-    keys = live_keys(secrets, lambda secret: base64_key(secret, PUBLIC))
-    signatures = decoded(texts, from_base64)
-    if not any(_fits(key, signature, message) for key in keys for signature in signatures):
+def _prove_public(signatures: Sequence[bytes], message: bytes, keys: Sequence[Ed25519PublicKey]) -> None:
+    if not any(ed25519(key, signature, message) for key in keys for signature in signatures):
         raise InvalidSignature(Reason.SIGNATURE_MISMATCH)
-
-
-def _fits(key: bytes, signature: bytes, message: bytes) -> bool:
-    try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
-    except (Mismatch, ValueError):
-        return False
-    return True

@@ -14,7 +14,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from connectors._adyen_items import read_item, sealed_text, signed_items
+from connectors._adyen_items import read_item, sealed_text, signature_of, signed_items
 from connectors._base import (
     Connector,
     GatewayUnavailable,
@@ -30,7 +30,7 @@ from connectors._base import (
 from connectors._calls import credential, fetch_one
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._listening import currency_of, minor_units, path_id
-from connectors._signatures import decoded, from_base64, hex_key, live_keys, only_value, prove, seals, values
+from connectors._signatures import decoded, from_base64, hex_key, live_keys, only_value, prove_hmac, values
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -145,20 +145,17 @@ class Adyen(Connector):
 def _prove_body(request: WebhookRequest, keys: Sequence[bytes]) -> None:
     if only_value(request, b"protocol") != b"HmacSHA256":
         raise InvalidSignature(Reason.FORBIDDEN_ALGORITHM)
-    prove(decoded(values(request, b"hmacsignature"), from_base64), seals(keys, request.body))
+    prove_hmac(decoded(values(request, b"hmacsignature"), from_base64), keys, request.body)
 
 
 def _prove_items(body: bytes, keys: Sequence[bytes]) -> None:
     """Return when every item fits: one that does not would ride in on the others."""
     try:
         items = signed_items(Fields.of(document(body)))
-        texts = [item.within("additionalData").values.get("hmacSignature") for item in items]
     except UnreadableEvent:
         raise InvalidSignature(Reason.MISSING_HEADER) from None
-    for item, text in zip(items, texts, strict=True):
-        if not isinstance(text, str) or not text:
-            raise InvalidSignature(Reason.MISSING_HEADER)
-        prove(decoded([text.encode()], from_base64), seals(keys, sealed_text(item)))
+    for item in items:
+        prove_hmac(decoded([signature_of(item)], from_base64), keys, sealed_text(item))
 
 
 def _update(transfer: Fields) -> PayoutUpdate:

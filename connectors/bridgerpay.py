@@ -9,7 +9,6 @@ stands in the path, so a URL is a secret. It does not recognise an order sent tw
 again, and absence counts only when the list was read to its end.
 """
 
-import hmac
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -45,7 +44,7 @@ from connectors._bridgerpay import Reads, Unwrapped, rejection, result_of
 from connectors._calls import credential, is_accepted, move, moved, prepare, unreadable_means
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._lists import Lookback, Page, ask_list, changed, walk
-from connectors._signatures import decoded, from_base64, from_hex, live_keys, only_value, prove
+from connectors._signatures import ALGORITHMS, decoded, from_base64, from_hex, live_keys, only_value, prove_hmac
 from connectors._tokens import account_key
 from models.lifecycle import PayoutStatus
 from models.money import to_text
@@ -63,7 +62,6 @@ STATUSES: Final = {
 }
 """Words of the API, where they come capitalised or in camel case: `Approved`, `InProcess`."""
 
-ALGORITHMS: Final = frozenset({"sha256", "sha384", "sha512"})
 DECODERS: Final = {"hex": from_hex, "base64": from_base64}
 
 NEEDED_DETAILS: Final = ("provider", "country", "payout_method_type", "metadata")
@@ -120,7 +118,7 @@ class BridgerPay(Connector):
         if algorithm not in ALGORITHMS or decode is None:
             raise InvalidSignature(Reason.FORBIDDEN_ALGORITHM)
         text = only_value(request, self.option("signature_header").lower().encode())
-        prove(decoded([text], decode), (hmac.digest(key, request.body, algorithm) for key in keys))
+        prove_hmac(decoded([text], decode), keys, request.body, algorithm)
         return Verified()
 
     # --- parse

@@ -34,8 +34,7 @@ from connectors._signatures import (
     from_base64,
     live_keys,
     only_value,
-    prove,
-    seals,
+    prove_hmac,
     unix_seconds,
     values,
 )
@@ -117,7 +116,7 @@ class Cashfree(Connector):
         signatures = decoded(values(request, b"x-webhook-signature"), from_base64)
         time = only_value(request, b"x-webhook-timestamp")
         seconds = _seconds(time)
-        prove(signatures, seals(keys, time, request.body))
+        prove_hmac(signatures, keys, time + request.body)
         if request.body[:1].isdigit():
             raise InvalidSignature(Reason.SIGNATURE_MISMATCH)
         return Verified(fresh(seconds, now, self.option("tolerance_seconds")))

@@ -27,7 +27,7 @@ from connectors._calls import credential, fetch_one
 from connectors._cdp_token import bearer
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._listening import currency_of, metadata_key, path_id
-from connectors._signatures import decoded, fresh, from_hex, live_keys, only_value, prove, seals, tagged, unix_seconds
+from connectors._signatures import decoded, fresh, from_hex, live_keys, only_value, prove_hmac, tagged, unix_seconds
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -56,10 +56,8 @@ DISBURSEMENT: Final = Kind("disbursementId", "amount", "asset", "disbursements")
 EVENTS: Final = {"payments.transfers.": TRANSFER, "acceptance.disbursement.": DISBURSEMENT}
 """What event types about payouts begin with."""
 
-MAX_COVERED: Final = 32
-"""Headers one signature may cover; Coinbase names a handful."""
-
-_HEADER_NAME: Final = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9_-]{1,64}(?: [A-Za-z0-9_-]{1,64}){0,31}")
+"""Headers one signature may cover, at most 32; Coinbase names a handful."""
 
 
 class Coinbase(Connector):
@@ -94,13 +92,13 @@ class Coinbase(Connector):
         Without v1 the older v0 counts, over time and body alone.
         """
         keys = live_keys(secrets)
-        header = only_value(request, b"x-hook0-signature")
-        time = b",".join(tagged(header, b"t"))
+        said = tagged(only_value(request, b"x-hook0-signature"))
+        time = b",".join(said.get(b"t", ()))
         seconds = unix_seconds(time)
-        covered = _covered(request, header)
-        texts = tagged(header, b"v1")
+        covered = _covered(request, said.get(b"h", ()))
+        texts = said.get(b"v1", ())
         parts = [time, *covered, request.body] if texts else [time, request.body]
-        prove(decoded(texts or tagged(header, b"v0"), from_hex), seals(keys, *parts, separator=b"."))
+        prove_hmac(decoded(texts or said.get(b"v0", ()), from_hex), keys, b".".join(parts))
         return Verified(fresh(seconds, now, self.option("tolerance_seconds")))
 
     # --- parse
@@ -157,17 +155,18 @@ class Coinbase(Connector):
         return {"Authorization": f"Bearer {bearer(key_id, secret, 'GET', url)}"}
 
 
-def _covered(request: WebhookRequest, header: bytes) -> list[bytes]:
+def _covered(request: WebhookRequest, lists: Sequence[bytes]) -> tuple[bytes, bytes]:
     """Return the covered names and values as they are signed. Raises `missing_header` where one of them is not there.
 
     That holds for v0 too, which does not cover them: a header that was announced and taken away is a change.
     Names are plain words, so that no text in front of the body can be taken for one, and each comes once.
     """
-    lists = tagged(header, b"h")
-    names = lists[0].split(b" ") if lists and lists[0] else []
-    if len(lists) > 1 or len(names) > MAX_COVERED or not all(map(_HEADER_NAME.fullmatch, names)):
+    names = b" ".join(lists)
+    if not names:
+        return b"", b""
+    if len(lists) > 1 or not _HEADER_NAMES.fullmatch(names):
         raise InvalidSignature(Reason.MALFORMED_HEADER)
-    return [b" ".join(names), b".".join(only_value(request, name.lower()) for name in names)]
+    return names, b".".join([only_value(request, name) for name in names.lower().split(b" ")])
 
 
 def _leaves(payout: Fields) -> bool:

@@ -37,7 +37,7 @@ from connectors._base import (
 from connectors._calls import credential, fetch_one, is_accepted, move, moved, refusal, rejected
 from connectors._json import Fields, digest_key, document, event_key, exact_document, status_of
 from connectors._lists import Lookback, Page, ask_list, changed, find, walk
-from connectors._signatures import decoded, from_base64, live_keys, prove, sha1_sandwich, values
+from connectors._signatures import decoded, from_base64, live_keys, prove_sandwich, values
 from models.lifecycle import PayoutStatus
 from models.money import to_text
 
@@ -119,7 +119,7 @@ class PayCore(Connector):
         del now
         keys = live_keys(secrets)
         signatures = decoded(values(request, b"x-signature"), from_base64)
-        prove(signatures, (sha1_sandwich(key, request.body) for key in keys))
+        prove_sandwich(signatures, keys, request.body)
         return Verified()
 
     # --- parse

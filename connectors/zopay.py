@@ -68,8 +68,7 @@ from connectors._signatures import (
     from_base64,
     live_keys,
     only_value,
-    prove,
-    seals,
+    prove_hmac,
     tagged,
     unix_seconds,
 )
@@ -130,14 +129,14 @@ class ZoPay(Connector):
 
     def verify(self, request: WebhookRequest, secrets: Sequence[str], now: datetime) -> Verified:
         """Standard Webhooks v1: `webhook-signature: v1,<base64>[ v1,…]`, HMAC-SHA256 over `<id>.<timestamp>.<body>`."""
-        keys = live_keys(secrets, partial(base64_key, prefix="whsec_"))
+        keys = live_keys(secrets, _key)
         message_id = only_value(request, b"webhook-id")
         time = only_value(request, b"webhook-timestamp")
         if not message_id or b"." in message_id:
             raise InvalidSignature(Reason.MALFORMED_HEADER)  # a dot would move text between the parts that are signed
         signed_at = unix_seconds(time)
-        entries = tagged(only_value(request, b"webhook-signature"), b"v1", separator=b" ", between=b",")
-        prove(decoded(entries, from_base64), seals(keys, message_id, time, request.body, separator=b"."))
+        entries = tagged(only_value(request, b"webhook-signature"), separator=b" ", between=b",").get(b"v1", ())
+        prove_hmac(decoded(entries, from_base64), keys, b".".join((message_id, time, request.body)))
         return Verified(fresh(signed_at, now, self.option("tolerance_seconds")))
 
     # --- parse
@@ -296,6 +295,7 @@ class ZoPay(Connector):
         return headers
 
 
+_key: Final = partial(base64_key, prefix="whsec_")
 _REFUSALS: Final = REFUSALS | {HTTPStatus.CONFLICT}
 _EXPIRED: Final = frozenset({"quote_expired", "quote_not_found"})
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -20,7 +20,9 @@ MOST: Final = 1_000
 _SEALING: Final = 4_837_103
 """Advisory lock key: one sealer at a time."""
 _COLUMNS: Final = ("id", "transaction_id", "recorded_at", "actor", "action", "entity", "before", "after", "request_id")
-LINE: Final = ", ".join(f"a.{column}" for column in _COLUMNS)
+_AS_JSON: Final = ("before", "after")
+LINE: Final = ", ".join(f"CAST(a.{name} AS text) AS {name}" if name in _AS_JSON else f"a.{name}" for name in _COLUMNS)
+"""JSON as text: what is hashed must not depend on how a driver reads numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ NOTHING: Final = Head(0, bytes(32))
 def canonical(line: Mapping[Any, Any]) -> bytes:
     """Return a line as the bytes that are hashed: JSON with sorted keys, times in UTC, nothing that is null."""
     present = {column: line[column] for column in _COLUMNS if line[column] is not None}
+    present |= {column: json.loads(present[column]) for column in _AS_JSON if column in present}
     present["recorded_at"] = line["recorded_at"].astimezone(UTC).isoformat(timespec="microseconds")
     return json.dumps(present, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

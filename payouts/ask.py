@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from connectors._base import GatewayUnavailable, NotFound, PayoutUpdate
 from models.integration import Integration
+from models.lifecycle import IN_FLIGHT
 from models.payout import Payout, Source, SubmissionState
 from payouts.integrations import Connected, connected
 from payouts.ledger import follow, take_locks
@@ -57,8 +58,8 @@ def take_due(session: Session, now: datetime, most_per_integration: int) -> Due:
     """Take what is due, at most so many per integration, and keep others from taking it for a while."""
     due = Due({}, [])
     parameters = {"now": now, "lease": now + LEASE, "most": most_per_integration}
-    for payout_id, integration_id, submission in session.connection().execute(_TAKE, parameters):
-        if submission == SubmissionState.UNSENT:
+    for payout_id, integration_id, submission, status in session.connection().execute(_TAKE, parameters):
+        if submission == SubmissionState.UNSENT and status in IN_FLIGHT:
             due.to_submit.append(payout_id)
         else:
             due.to_ask.setdefault(integration_id, []).append(payout_id)
@@ -156,6 +157,6 @@ _TAKE: Final = text(
         WHERE i.is_active AND (i.polls_paused_until IS NULL OR i.polls_paused_until <= :now)
     )
     UPDATE payout p SET next_poll_at = :lease FROM due WHERE p.id = due.id
-    RETURNING p.id, p.integration_id, p.submission
+    RETURNING p.id, p.integration_id, p.submission, p.status
     """
 )

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from sqlalchemy import text
 from sqlmodel import Session, select
@@ -16,6 +17,21 @@ UNMATCHED_AFTER: Final = timedelta(minutes=15)
 """A webhook may outrun the reply to our own submission; not by this much."""
 
 FOR_PEOPLE: Final = (InboxState.UNMATCHED, InboxState.UNREADABLE, InboxState.CONFLICT, InboxState.POISON)
+
+
+MOST_ENDPOINTS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Ailing:
+    """An endpoint that we have switched off, or whose deliveries are paused because it fails."""
+
+    id: str
+    organisation: str
+    host: str
+    breaker: str
+    disabled_reason: str | None
+    failing_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,8 @@ class Attention:
     paused: tuple[tuple[str, datetime], ...]
     """Slugs of integrations whose gateway asked us to slow down, and until when nothing is polled."""
     books: Books
+    endpoints: tuple[Ailing, ...]
+    """Partners' endpoints that hear nothing, those switched off by us first; so many at most."""
 
     @property
     def inbox_events(self) -> int:
@@ -66,6 +84,7 @@ def read_attention(session: Session, now: datetime) -> Attention:
         without_secret(read_silences(session)),
         tuple((slug, until) for slug, until in connection.execute(_PAUSED, {"now": now})),
         read_books(session),
+        tuple(_ailing(row) for row in connection.execute(_AILING, {"most": MOST_ENDPOINTS})),
     )
 
 
@@ -77,6 +96,20 @@ def read_books(session: Session) -> Books:
     return Books(found.checked_at, tuple(found.violations), found.number, tuple(found.waiting))
 
 
+def _ailing(row: Any) -> Ailing:
+    host = urlsplit(row.url).netloc  # path and query may hold a token of the partner's
+    return Ailing(row.id, row.name, host, row.breaker, row.disabled_reason, row.failing_since)
+
+
+_AILING: Final = text(
+    """
+    SELECT p.id, o.name, p.url, p.breaker, p.disabled_reason, p.failing_since
+    FROM endpoint p JOIN organisation o ON o.id = p.organisation_id
+    WHERE (p.breaker <> 'closed' OR p.disabled_reason IS NOT NULL) AND p.deleted_at IS NULL
+        AND (p.is_enabled OR p.disabled_reason IS NOT NULL)
+    ORDER BY p.is_enabled, p.failing_since, p.id LIMIT :most
+    """
+)
 _INBOX: Final = text(
     """
     SELECT state, count(*) FROM inbox_event

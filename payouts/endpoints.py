@@ -6,10 +6,12 @@ Every change is one audit line, without secrets, URLs or header values.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
 from models import audit
@@ -18,6 +20,9 @@ from models.organisation import Organisation
 from models.sealed import seal, unseal
 from payouts.create import Refused
 from payouts.endpoint_choices import Wish, checked
+from payouts.notices import Told, tell_of_disabled
+from payouts.pages import Stretch, is_name
+from payouts.sight import Sight
 
 GRACE: Final = timedelta(hours=24)
 """How long replaced secrets go on signing beside the new ones, unless somebody says otherwise."""
@@ -26,6 +31,15 @@ MOST_ENDPOINTS: Final = 200
 """Of one organisation, live and test together: every event is looked at for each of them."""
 MOST_SECRETS: Final = 4
 """That sign at a time, of a kind; each is one more signature in the header."""
+
+
+class Reason(StrEnum):
+    """Why we have switched an endpoint off."""
+
+    GONE = "gone"
+    """It answered 410: nobody wants this any more."""
+    FAILING = "failing"
+    """Nothing but failure for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,17 @@ def find(
     return endpoint
 
 
+def list_endpoints(session: Session, sight: Sight, stretch: Stretch) -> list[Endpoint]:
+    """Return the endpoints, newest first."""
+    conditions = [text(condition) for condition in (sight.narrows("endpoint"), *stretch.within("endpoint.id"))]
+    asked = {**sight.parameters, **stretch.parameters}
+    del asked["limit"]
+    if not is_name(*asked.values()):
+        return []
+    wanted = select(Endpoint).where(*conditions, col(Endpoint.deleted_at).is_(None)).params(**asked)
+    return list(session.exec(wanted.order_by(col(Endpoint.id).desc()).limit(stretch.limit)))
+
+
 def change(session: Session, endpoint: Endpoint, wish: Wish, *, actor: str, now: datetime) -> None:
     """Change what the wish names. Raises `Refused`. What is owed already goes to the new URL, by the new choices."""
     before = _facts(endpoint)
@@ -115,6 +140,16 @@ def disable(session: Session, endpoint: Endpoint, *, actor: str, now: datetime) 
     endpoint.is_enabled, endpoint.disabled_at, endpoint.disabled_reason = False, now, None
     endpoint.updated_at = now
     _note(session, endpoint, "endpoint.disabled", before, actor, now)
+
+
+def switch_off(session: Session, endpoint_id: str, reason: Reason, now: datetime) -> Told:
+    """Disable an endpoint by ourselves, and owe its organisation's other endpoints the news."""
+    endpoint = find(session, endpoint_id, for_change=True)
+    before = _facts(endpoint)
+    endpoint.is_enabled, endpoint.disabled_at, endpoint.disabled_reason = False, now, reason
+    endpoint.updated_at = now
+    _note(session, endpoint, "endpoint.disabled", before, "system", now)
+    return tell_of_disabled(session, endpoint, now)
 
 
 def enable(session: Session, endpoint: Endpoint, *, actor: str, now: datetime) -> None:

@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from models.database import transaction
 from payouts.attention import Attention, read_attention
-from payouts.deliveries import DUE_HEADS
+from payouts.claiming import most_overdue
 from payouts.report import StuckReport
 from payouts.stuck import find_stuck
 
@@ -54,7 +54,7 @@ def _lags(session: Session, now: datetime) -> Iterable[Metric]:
         "ratchet_inbox_lag_seconds", "Age of the oldest inbox event that is not applied", _age(inbox.oldest, now)
     )
     yield _gauge("ratchet_inbox_waiting", f"Inbox events not applied, counted up to {_COUNTED_UP_TO}", inbox.waiting)
-    due = connection.execute(_OUTBOX, {"now": now, "most": 1}).scalar_one()
+    due = most_overdue(session, now)
     yield _gauge(
         "ratchet_outbox_lag_seconds", "How long the most overdue delivery that may go has waited", _age(due, now)
     )
@@ -75,6 +75,14 @@ def _attention(attention: Attention, now: datetime) -> Iterable[Metric]:
         inbox.add_metric([state], number)
     yield inbox
     yield _gauge("ratchet_deliveries_dead", "Deliveries given up; a person decides", attention.dead_deliveries)
+    endpoints = GaugeMetricFamily(
+        "ratchet_endpoints_ailing",
+        "Partners' endpoints that hear nothing: paused, or switched off by us",
+        labels=["why"],
+    )
+    for why in ("paused", "gone", "failing"):
+        endpoints.add_metric([why], sum((one.disabled_reason or "paused") == why for one in attention.endpoints))
+    yield endpoints
     yield _gauge(
         "ratchet_integrations_without_secret",
         "Active integrations whose webhooks are all refused with 403",
@@ -112,9 +120,6 @@ _INBOX: Final = text(
     FROM (SELECT received_at FROM inbox_event WHERE state = 'new' ORDER BY id LIMIT :most) waiting
     """
 )
-
-_OUTBOX: Final = text(f"SELECT min(next_attempt_at) FROM delivery WHERE id IN ({DUE_HEADS.text})")  # noqa: S608
-"""Only deliveries that may go: one that waits behind another of its payout is late by design."""
 
 _APPLY: Final = text(
     """

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from models.endpoint import Endpoint
-from models.notice import PING, Notice
+from models.notice import DISABLED, PING, Notice
 from models.outbox import Delivery
 from payouts.create import Refused
 from payouts.payload import rfc3339
@@ -28,6 +28,25 @@ def ping(session: Session, endpoint: Endpoint, now: datetime) -> Told:
     if not endpoint.is_enabled:
         raise Refused("endpoint_disabled", "a disabled endpoint is sent nothing; enable it first")
     return _tell(session, endpoint, PING, {}, [endpoint.id], now)
+
+
+def tell_of_disabled(session: Session, endpoint: Endpoint, now: datetime) -> Told:
+    """Owe the other endpoints of its organisation and mode the news that we have switched this one off.
+
+    Whatever types they subscribe to: it is about the channel itself, and otherwise nobody might hear.
+    """
+    others = select(Endpoint.id).where(
+        Endpoint.organisation_id == endpoint.organisation_id,
+        Endpoint.test_mode == endpoint.test_mode,
+        Endpoint.id != endpoint.id,
+        col(Endpoint.is_enabled),
+    )
+    facts = {
+        "reason": endpoint.disabled_reason,
+        "disabled_at": rfc3339(endpoint.disabled_at),
+        "failing_since": rfc3339(endpoint.failing_since),
+    }
+    return _tell(session, endpoint, DISABLED, facts, session.exec(others).all(), now)
 
 
 def _tell(

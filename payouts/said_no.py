@@ -20,7 +20,7 @@ _OPEN: Final = text(
     """
     SELECT p.id FROM payout p WHERE p.id = ANY(:ids) AND (p.is_disputed OR NOT (
         p.submission = 'not_received'
-        OR (p.submission = 'unsent' AND p.status = 'canceled')
+        OR (p.submission = 'unsent' AND p.status = 'canceled' AND p.gateway_reference IS NULL)
         OR (p.submission = 'rejected' AND NOT EXISTS (
             SELECT FROM observation o WHERE o.payout_id = p.id AND o.epoch = p.epoch
                 AND o.source IN ('webhook', 'poll') AND o.status NOT IN ('failed', 'canceled')

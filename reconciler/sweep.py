@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import text
 
 from models.database import transaction
-from payouts.deliveries import DUE_HEADS
+from payouts.claiming import sweep_due
 from telemetry import metrics
 from workers.apply import send_apply
 from workers.broker import backlog
@@ -39,8 +39,7 @@ def sweep_outbox() -> None:
     if backlog(QUEUE) > LONGEST_BACKLOG:
         return
     with transaction() as session:
-        parameters = {"now": datetime.now(UTC) - timedelta(seconds=1), "most": MOST}
-        ids = [row[0] for row in session.connection().execute(DUE_HEADS, parameters)]
+        ids = sweep_due(session, datetime.now(UTC) - timedelta(seconds=1), MOST)
     _report("outbox", len(ids))
     send_deliver(ids)
 

@@ -41,7 +41,7 @@ class Behaviour:
     """A stranger sends a false status, signed with a wrong secret, beside a genuine webhook."""
 
     timeout_after_accept: float = 0.0
-    """A create or start is carried out, and then the connection is closed without an answer."""
+    """A create, start or cancellation is carried out, and then the connection is closed without an answer."""
     refuse: float = 0.0
     """An API call is answered 503 and nothing is carried out."""
     slow: float = 0.0

@@ -194,7 +194,7 @@ class Mollie(Gateway):
             raise Refused(409, "The payout can no longer be canceled")
         self.end(payout)
         self.move(payout, "canceled")
-        return _hal(self._document(payout))
+        return self.answer_or_hang_up("cancel", payout, _hal(self._document(payout)))
 
     async def _list(self, request: Request) -> Response:
         asked = request.query_params

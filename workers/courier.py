@@ -1,7 +1,7 @@
 """One thread per worker process that carries deliveries to partners, many at once, over kept connections.
 
-Actors hand deliveries over and return; nobody's thread waits for a slow partner. Every endpoint has a share of the
-requests in flight, so one that hangs holds up only itself. libcurl does the HTTP; this file only feeds it.
+Actors hand deliveries over and return; nobody's thread waits for a slow partner. Who may start is decided by the lanes
+(workers/lanes.py); libcurl does the HTTP; this file only feeds it.
 """
 
 import os
@@ -9,9 +9,9 @@ import select
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
 
@@ -20,14 +20,16 @@ import structlog
 
 from payouts.deliveries import Claimed, Finished, Outcome
 from workers.addresses import FORBIDDEN, open_vetted_socket
+from workers.lanes import Lanes
 
-MOST_IN_FLIGHT: Final = 128
-MOST_PER_ENDPOINT: Final = 32
 ATTEMPT_TIMEOUT: Final = timedelta(seconds=15)
 CONNECT_TIMEOUT_MS: Final = 5_000
 LARGEST_ANSWER: Final = 64 * 1024
 """Read at most; a partner that answers more is cut off, and its status counts."""
 KEPT_OF_ANSWER: Final = 512
+"""Of an answer that is not 2xx: enough to see what the partner's server had to say."""
+MAY_ASK_FOR_REST: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+MOST_KEPT_CONNECTIONS: Final = 512
 IDLE_SECONDS: Final = 0.5
 IN_REASON: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLERR | select.EPOLLHUP
 
@@ -39,16 +41,22 @@ _log = structlog.get_logger(__name__)
 class Courier:
     """Takes claimed deliveries, attempts each once, and reports the finished ones in batches."""
 
-    def __init__(self, headers: Headers, report: Callable[[list[Finished]], None]) -> None:
-        """`headers` signs one attempt at a unix time; `report` is called on the courier's thread and must not block."""
+    def __init__(
+        self,
+        headers: Headers,
+        report: Callable[[list[Finished]], None],
+        give_back: Callable[[list[Claimed]], None],
+    ) -> None:
+        """`headers` signs one attempt at a unix time.
+
+        `report` and `give_back` are called on the courier's thread and must not block. What is given back was not
+        attempted, and is not going to be.
+        """
         self._headers = headers
         self._report = report
-        self._given: deque[Claimed] = deque()
-        self._queues: dict[str, deque[Claimed]] = {}
-        self._flying: dict[str, int] = {}
-        self._turn: deque[str] = deque()
+        self._give_back = give_back
+        self._lanes = Lanes()
         self._free: list[pycurl.Curl] = []
-        self._in_flight = 0
         self._wake_read, self._wake_write = os.pipe()
         self._epoll = select.epoll()
         self._epoll.register(self._wake_read, select.EPOLLIN)
@@ -56,29 +64,43 @@ class Courier:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, MOST_KEPT_CONNECTIONS)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
         self._thread.start()
 
     def take(self, deliveries: Iterable[Claimed]) -> None:
-        """Carry these. Returns at once; callable from any thread."""
-        self._given.extend(deliveries)
+        """Carry these. Returns at once; callable from any thread, like all that follow."""
+        self._lanes.give(deliveries)
         os.write(self._wake_write, b"!")
 
+    def room(self, endpoint_id: str) -> int:
+        """Return how many more deliveries of an endpoint can be carried in a moment."""
+        return self._lanes.room(endpoint_id)
+
+    def remember(self, waiting: Mapping[str, Iterable[str]]) -> None:
+        """Keep in mind the ids, by endpoint, for which there was no room."""
+        self._lanes.remember(waiting)
+
+    def recall(self) -> list[str]:
+        """Return those for which there is room now."""
+        return self._lanes.recall()
+
     def stop(self, seconds: float) -> None:
-        """Start nothing new, finish what is in flight, at most this long. The rest is swept when its lease ends."""
+        """Start nothing new, finish what is in flight, at most this long, and give back the rest."""
         self._stopping = True
         os.write(self._wake_write, b"!")
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        while not (self._stopping and self._in_flight == 0):
+        while not (self._stopping and self._lanes.in_flight == 0):
             try:
                 self._turn_once()
             except Exception:  # noqa: BLE001 (reported in full, and life goes on)
                 # A dead courier would leave every delivery to its lease for ever.
                 _log.exception("courier.stumbled")
                 time.sleep(IDLE_SECONDS)
+        self._give_back(self._lanes.clear())
 
     def _turn_once(self) -> None:
         timeout = IDLE_SECONDS if self._timer_at is None else max(0.0, self._timer_at - time.monotonic())
@@ -94,52 +116,38 @@ class Courier:
             self._timer_at = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._collect()
-        self._sort_given()
-        self._start_what_may_fly()
-
-    def _sort_given(self) -> None:
-        while self._given:
-            delivery = self._given.popleft()
-            queue = self._queues.setdefault(delivery.endpoint_id, deque())
-            if not queue:
-                self._turn.append(delivery.endpoint_id)
-            queue.append(delivery)
+        if not self._stopping:
+            self._start_what_may_fly()
 
     def _start_what_may_fly(self) -> None:
-        """Start attempts, one endpoint after the other, within both limits."""
-        for _ in range(len(self._turn)):
-            endpoint_id = self._turn.popleft()
-            queue = self._queues[endpoint_id]
-            while queue and not self._stopping and self._has_room(endpoint_id):
-                self._start(queue.popleft())
-            if queue:
-                self._turn.append(endpoint_id)
-            else:
-                del self._queues[endpoint_id]
-
-    def _has_room(self, endpoint_id: str) -> bool:
-        return self._in_flight < MOST_IN_FLIGHT and self._flying.get(endpoint_id, 0) < MOST_PER_ENDPOINT
-
-    def _start(self, delivery: Claimed) -> None:
+        failed, late = [], []
         now = datetime.now(UTC)
-        if now + ATTEMPT_TIMEOUT > delivery.leased_until:
-            return  # it has waited too long here: whoever sweeps it up attempts it, and we must not as well
+        for delivery in self._lanes.start():
+            if now + ATTEMPT_TIMEOUT > delivery.leased_until:
+                late.append(delivery)  # whoever sweeps it up may attempt it before we have an answer
+                self._lanes.abandon(delivery)
+            elif finished := self._start(delivery, now):
+                failed.append(finished)
+        self._land(failed)
+        if late:
+            self._give_back(late)
+
+    def _start(self, delivery: Claimed, now: datetime) -> Finished | None:
+        """Start an attempt, or return why it could not even be started."""
         curl = self._free.pop() if self._free else _new_handle()
         try:
             answer = BytesIO()
             curl.setopt(pycurl.URL, delivery.to.url)
-            curl.is_plain = not delivery.to.url.startswith("https:")
             curl.setopt(pycurl.POSTFIELDS, delivery.payload.encode())
             curl.setopt(pycurl.HTTPHEADER, self._headers(delivery, int(now.timestamp())))
             curl.setopt(pycurl.WRITEFUNCTION, _bounded(answer))
+            curl.is_plain = not delivery.to.url.startswith("https:")
             curl.was_refused = False
             curl.under_way = (delivery, now, time.monotonic(), answer)
             self._multi.add_handle(curl)
         except (pycurl.error, ValueError, UnicodeError, RuntimeError) as error:
-            self._report([Finished(delivery, Outcome.UNREACHABLE, now, 0, error=type(error).__name__)])
-            return
-        self._in_flight += 1
-        self._flying[delivery.endpoint_id] = self._flying.get(delivery.endpoint_id, 0) + 1
+            return Finished(delivery, Outcome.UNREACHABLE, now, 0, error=type(error).__name__)
+        return None
 
     def _collect(self) -> None:
         finished: list[Finished] = []
@@ -149,24 +157,34 @@ class Courier:
             finished += [self._finish(curl, code) for curl, code, _ in failed]
             if not more:
                 break
-        if finished:
-            self._report(finished)
+        self._land(finished)
+
+    def _land(self, finished: list[Finished]) -> None:
+        if not finished:
+            return
+        surplus = [delivery for one in finished for delivery in self._lanes.land(one)]
+        self._report(finished)
+        if surplus:
+            self._give_back(surplus)
 
     def _finish(self, curl: Any, error: int | None) -> Finished:
         delivery, started_at, started, answer = curl.under_way
         status = curl.getinfo(pycurl.RESPONSE_CODE) or None
+        rest = curl.getinfo(pycurl.RETRY_AFTER) if status in MAY_ASK_FOR_REST else 0
         self._multi.remove_handle(curl)
         self._free.append(curl)
-        self._in_flight -= 1
-        flying = self._flying[delivery.endpoint_id] - 1
-        if flying:
-            self._flying[delivery.endpoint_id] = flying
-        else:
-            del self._flying[delivery.endpoint_id]
         outcome, reason = _judge(status, error, was_refused=curl.was_refused)
         kept = b"" if outcome is Outcome.DELIVERED else answer.getvalue()[:KEPT_OF_ANSWER]
-        duration = int((time.monotonic() - started) * 1000)
-        return Finished(delivery, outcome, started_at, duration, status, kept, reason)
+        return Finished(
+            delivery,
+            outcome,
+            started_at,
+            duration_ms=int((time.monotonic() - started) * 1000),
+            status_code=status,
+            answer=kept,
+            error=reason,
+            retry_after=timedelta(seconds=rest) if rest > 0 else None,
+        )
 
     def _on_socket(self, what: int, fd: int, _multi: object, _data: object) -> None:
         if what == pycurl.POLL_REMOVE:

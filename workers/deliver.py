@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,7 +13,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import transaction
-from payouts.deliveries import Finished, claim, record, successors
+from payouts.claiming import claim, release, successors
+from payouts.deliveries import Claimed, Finished
+from payouts.notices import Told
+from payouts.recording import record
 from telemetry import metrics
 from workers.broker import broker
 from workers.courier import Courier
@@ -21,6 +25,7 @@ from workers.writing import headers
 
 QUEUE: Final = "deliver"
 LARGEST_MESSAGE: Final = 500
+LARGEST_CLAIM: Final = 250
 LARGEST_RECORD: Final = 500
 RECORD_TRIES: Final = 8
 STOP_SECONDS: Final = 8.0
@@ -57,74 +62,114 @@ def deliver_here() -> None:
     _at_hand.set()
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What the courier has reported since the last commit."""
+
+    finished: list[Finished] = field(default_factory=list)
+    returned: list[Claimed] = field(default_factory=list)
+    is_last: bool = False
+
+    def add(self, report: "_Report") -> None:
+        """Add one report."""
+        if report is None:
+            self.is_last = True
+        elif isinstance(report, Returned):
+            self.returned += report.claimed
+        else:
+            self.finished += report
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Deliveries that were claimed and are not going to be attempted."""
+
+    claimed: list[Claimed]
+
+
+_Report = list[Finished] | Returned | None
+
+
 class Office:
     """The courier and the thread that records what it reports. One per worker process."""
 
     def __init__(self) -> None:
         """Start both threads."""
-        self._finished: queue.SimpleQueue[list[Finished] | None] = queue.SimpleQueue()
-        self._courier = Courier(headers, self._finished.put)
+        self._reports: queue.SimpleQueue[_Report] = queue.SimpleQueue()
+        self._courier = Courier(headers, self._reports.put, lambda claimed: self._reports.put(Returned(claimed)))
         self._recorder = threading.Thread(target=self._record_all, name="recorder", daemon=True)
         self._recorder.start()
 
     def post(self, ids: Sequence[str]) -> None:
-        """Claim what is due and hand it to the courier."""
-        if ids:
+        """Claim what is due, as far as there is room for it, and hand it to the courier."""
+        for start in range(0, len(ids), LARGEST_CLAIM):
             with transaction() as session:
-                claimed = claim(session, ids, datetime.now(UTC))
-            self._courier.take(claimed)
+                claims = claim(session, ids[start : start + LARGEST_CLAIM], datetime.now(UTC), self._courier.room)
+            self._courier.take(claims.claimed)
+            self._courier.remember(claims.waiting)
 
     def close(self) -> None:
         """Let the attempts under way end and record them."""
         self._courier.stop(STOP_SECONDS)
-        self._finished.put(None)
+        self._reports.put(None)
         self._recorder.join(STOP_SECONDS)
 
     def _record_all(self) -> None:
-        """Record whatever has finished since the last commit: the busier, the larger the batch."""
-        while (finished := self._finished.get()) is not None:
-            batch = list(finished)
-            stop = False
-            while len(batch) < LARGEST_RECORD and not self._finished.empty():
-                more = self._finished.get()
-                stop = stop or more is None
-                batch += more or []
+        """Record whatever has been reported since the last commit: the busier, the larger the batch."""
+        while True:
+            batch = _Batch()
+            batch.add(self._reports.get())
+            while not batch.is_last and len(batch.finished) < LARGEST_RECORD and not self._reports.empty():
+                batch.add(self._reports.get())
             try:
                 self._record(batch)
             except Exception:  # noqa: BLE001 (reported in full, and life goes on)
                 # A dead recorder would leave every delivery to be attempted again and again.
-                _log.exception("delivery.recorder_stumbled", attempts=len(batch))
-            if stop:
+                _log.exception("delivery.recorder_stumbled", attempts=len(batch.finished))
+            if batch.is_last:
                 return
 
-    def _record(self, batch: list[Finished]) -> None:
+    def _record(self, batch: _Batch) -> None:
         for attempt in range(RECORD_TRIES):
             try:
-                with transaction() as session:
-                    record(session, batch, datetime.now(UTC))
+                told = _written(batch)
             except SQLAlchemyError as error:
-                _log.warning("delivery.not_recorded", error=type(error).__name__, attempts=len(batch))
+                _log.warning("delivery.not_recorded", error=type(error).__name__, attempts=len(batch.finished))
                 time.sleep(min(0.1 * 2**attempt, 5))
             else:
                 _report(batch)
-                self._go_on(batch)
+                self._go_on(batch, told)
                 return
 
-    def _go_on(self, batch: Sequence[Finished]) -> None:
+    def _go_on(self, batch: _Batch, told: Sequence[Told]) -> None:
         try:
             with transaction() as session:
-                heads = successors(session, batch, datetime.now(UTC))
-            self.post(heads)
+                heads = successors(session, batch.finished, datetime.now(UTC)) if batch.finished else []
+            self.post([*heads, *self._courier.recall(), *(each for notice in told for each in notice.deliveries)])
         except SQLAlchemyError as error:
             _log.warning("delivery.successors_left_to_sweep", error=type(error).__name__)
 
 
-def _report(batch: Sequence[Finished]) -> None:
+def _written(batch: _Batch) -> list[Told]:
+    told: list[Told] = []
+    if batch.finished or batch.returned:
+        with transaction() as session:
+            now = datetime.now(UTC)
+            if batch.returned:
+                release(session, batch.returned, now)
+            if batch.finished:
+                told = record(session, batch.finished, now)
+    return told
+
+
+def _report(batch: _Batch) -> None:
     outcomes: dict[str, int] = {}
-    for one in batch:
+    for one in batch.finished:
         outcomes[one.outcome] = outcomes.get(one.outcome, 0) + 1
     for outcome, number in outcomes.items():
         metrics.DELIVERIES.labels(outcome).inc(number)
+    if batch.returned:
+        outcomes["returned"] = len(batch.returned)
     _log.info("delivery.attempted", **outcomes)
 
 

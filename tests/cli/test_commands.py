@@ -267,3 +267,8 @@ def test_a_rotated_key_ends_after_its_grace_and_a_revoked_one_now() -> None:
     assert rows[successor_id]["opens"] is False
     assert run("keys", "rotate", successor_id).exit_code == 1
     assert "unknown_key" in run("keys", "revoke", "key_0").output
+
+
+def test_the_report_is_narrowed_by_the_words_that_it_prints() -> None:
+    assert run("stuck", "--status", "pending", "--reason", "gateway_silent").exit_code == 0
+    assert run("stuck", "--status", "PENDING").exit_code == 2

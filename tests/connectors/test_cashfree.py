@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import string
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors._base import InvalidSignature, PayoutUpdate, UnreadableEvent, WebhookRequest
+from connectors._base import InvalidSignature, PayoutUpdate, Reason, UnreadableEvent, WebhookRequest
+from connectors._cashfree_v1 import _sealed
 from models.lifecycle import PayoutStatus
 from sandbox.signers import cashfree
 from tests.connectors.fakes import ScriptedHttp, a_reply
@@ -129,6 +131,36 @@ def test_any_value_in_any_field_is_an_invalid_signature_in_version_1(name: str, 
 
     with pytest.raises(InvalidSignature):
         V1.verify(WebhookRequest([], body), [SAMPLE.secret], NOW)
+
+
+plain_names = st.text(string.ascii_letters, min_size=1).filter(lambda name: name != "signature")
+
+
+@given(st.dictionaries(plain_names, st.text(st.characters(codec="utf-8")), min_size=1))
+def test_what_version_1_seals_is_what_the_standard_library_reads_of_the_form(fields: dict[str, str]) -> None:
+    body = urlencode(fields).encode()
+
+    sealed, signature = _sealed(body)
+
+    read = dict(parse_qsl(body.decode(), keep_blank_values=True))
+    assert sealed.decode() == "".join(read[name] for name in sorted(read))
+    assert signature == b""
+
+
+@pytest.mark.parametrize("torn", ["transferId=%&reason=41", "transferId=%4&reason=1", "reason=1&transferId=%4"])
+def test_a_value_that_ends_within_a_quoted_byte_cannot_become_part_of_the_next(torn: str) -> None:
+    with pytest.raises(InvalidSignature) as refused:
+        V1.verify(WebhookRequest([], f"event=TRANSFER_FAILED&{torn}&signature=AAAA".encode()), [SAMPLE.secret], NOW)
+
+    assert refused.value.reason is Reason.MALFORMED_HEADER
+
+
+@pytest.mark.parametrize("body", [b"signature=AAAA&%65vent=x", b"signature=AAAA&event=x&event=y", b"signature=AAAA&x"])
+def test_a_form_that_no_encoder_writes_is_malformed(body: bytes) -> None:
+    with pytest.raises(InvalidSignature) as refused:
+        V1.verify(WebhookRequest([], body), [SAMPLE.secret], NOW)
+
+    assert refused.value.reason is Reason.MALFORMED_HEADER
 
 
 # --- version 2

@@ -208,6 +208,32 @@ def test_any_arrangement_of_plausible_pieces_is_an_invalid_signature(name: str, 
     assert reason_of(name, WebhookRequest(headers, sample.body), [sample.secret]) in Reason
 
 
+PARSERS = [
+    "connectors._asymmetric.load_der_public_key",
+    "connectors._asymmetric.load_pem_public_key",
+    "connectors._jws.ECKey.import_key",
+    "connectors._standard_webhooks._public_key",
+    "connectors._signatures.HMAC",
+    "cryptography.x509.load_pem_x509_certificate",
+    "cryptography.x509.load_pem_x509_certificates",
+]
+"""What makes a key of a secret's text."""
+
+
+@every_gateway
+def test_a_key_is_parsed_once_and_not_for_every_request(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample, connector = sample_of(name), connector_of(name)
+    secrets = [*sample.other_secrets, sample.secret]
+    connector.verify(sample.request(), secrets, NOW)
+
+    def again(*_: object, **__: object) -> None:
+        pytest.fail("a key was parsed a second time")
+
+    for parser in PARSERS:
+        monkeypatch.setattr(parser, again)
+    connector.verify(sample.request(), secrets, NOW)
+
+
 # --- event key
 
 

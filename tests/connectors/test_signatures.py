@@ -1,5 +1,6 @@
 """The building blocks of signature schemes and their strictness. Known answers are in `test_vectors.py`."""
 
+import hmac
 from base64 import b64encode
 from datetime import UTC, datetime
 
@@ -65,7 +66,7 @@ def test_the_tolerance_holds_both_ways_and_includes_its_edge(seconds: int, reaso
 
 
 def test_a_secret_that_is_no_utf_8_is_a_key_all_the_same() -> None:
-    assert signatures.live_keys(["\ud800"]) == [b"\xed\xa0\x80"]
+    assert signatures.live_keys(["\ud800"]) == (b"\xed\xa0\x80",)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,22 @@ def test_a_key_that_is_empty_once_decoded_is_none() -> None:
     assert refused.value.reason is Reason.NO_SECRET_CONFIGURED
 
 
-@pytest.mark.parametrize("fields", [[b"a:", b"b", b"c"], [b"a", b"b", b":"]])
-def test_only_the_free_field_of_a_list_may_hold_the_separator(fields: list[bytes]) -> None:
-    assert signatures.field_list([b"a", b"b:c", b"d"], b":", 1) == b"a:b:c:d"
+def test_a_list_says_under_each_tag_all_it_says_and_nothing_without_one() -> None:
+    assert signatures.tagged(b"t=1,s=a,,s=b,x,s==,=y") == {b"t": [b"1"], b"s": [b"a", b"b", b"="], b"": [b"y"]}
+
+
+def test_a_key_that_is_kept_seals_every_message_anew() -> None:
+    messages = [b"one", b"two", b"one"]
+
+    for message in messages:
+        signatures.prove_hmac([hmac.digest(b"key", message, "sha384")], [b"other", b"key"], message, "sha384")
+
     with pytest.raises(InvalidSignature):
-        signatures.field_list(fields, b":", 1)
+        signatures.prove_hmac([hmac.digest(b"key", b"two", "sha384")], [b"key"], b"one", "sha384")
+
+
+@pytest.mark.parametrize("fields", [["a:", "b", "c"], ["a", "b", ":"]])
+def test_only_the_free_field_of_a_list_may_hold_the_separator(fields: list[str]) -> None:
+    assert signatures.field_list(["a", "b:c", "d"], ":", 1) == "a:b:c:d"
+    with pytest.raises(InvalidSignature):
+        signatures.field_list(fields, ":", 1)

@@ -57,6 +57,17 @@ def test_no_header_of_the_other_names_can_be_slipped_in(name: bytes) -> None:
     assert refused(headers, SAMPLE.secret) is Reason.MISSING_HEADER
 
 
+def test_a_public_key_is_parsed_once_and_not_for_every_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    verify(v1a(), PUBLIC, SAMPLE.secret)
+
+    monkeypatch.setattr("connectors._standard_webhooks._public_key", lambda _: pytest.fail("parsed a second time"))
+    verify(v1a(), PUBLIC, SAMPLE.secret)
+
+
+def test_a_public_key_that_is_none_is_no_key() -> None:
+    assert refused(v1a(), "whpk_AAAA") is Reason.NO_SECRET_CONFIGURED
+
+
 def test_v1a_is_proven_with_the_public_key() -> None:
     verify(v1a(), PUBLIC)
 

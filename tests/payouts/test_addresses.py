@@ -14,6 +14,7 @@ import payouts.addresses
 from payouts.addresses import Resolve, VettedUrl, vet
 from payouts.create import Refused
 from settings import Settings, settings
+from tests.laws import IN_MEMORY
 from workers.addresses import FORBIDDEN, open_vetted_socket
 
 IN_PUBLIC = replace(settings(), private_endpoints=False)
@@ -294,6 +295,7 @@ def test_in_development_http_stays_at_home(development: None) -> None:
     assert refusal("https://partner.example:9443/", "1.1.1.1") == "url_port_forbidden"
 
 
+@IN_MEMORY
 @given(text=st.text(max_size=60))
 def test_any_text_is_vetted_or_refused(text: str) -> None:
     for url in (text, f"https://{text}", f"https://partner.example/{text}"):

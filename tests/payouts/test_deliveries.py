@@ -12,8 +12,8 @@ from models.endpoint import Endpoint
 from models.lifecycle import PayoutStatus
 from models.outbox import Attempt, Delivery, DeliveryState
 from models.payout import Payout
+from payouts.claiming import Claims, claim, successors, sweep_due
 from payouts.deliveries import (
-    DUE_HEADS,
     JITTER,
     LEASE,
     MOST_ATTEMPTS,
@@ -22,11 +22,9 @@ from payouts.deliveries import (
     Destination,
     Finished,
     Outcome,
-    claim,
-    record,
     retry_after,
-    successors,
 )
+from payouts.recording import record
 from tests.concurrency import at_once
 from tests.factories import a_payout, an_endpoint, an_integration, get_deliveries, get_events, say
 
@@ -51,7 +49,7 @@ def _claim(now: datetime, *payouts: Payout) -> list[Claimed]:
     """Claim whatever may be claimed of these payouts' deliveries."""
     ids = [delivery.id for payout in payouts for delivery in get_deliveries(payout)]
     with transaction() as session:
-        return claim(session, ids, now)
+        return claim(session, ids, now).claimed
 
 
 def _claim_one(now: datetime, payout: Payout) -> Claimed:
@@ -77,7 +75,7 @@ def _successors(now: datetime, finished: Sequence[Finished]) -> list[str]:
 
 def _due_heads(now: datetime) -> list[str]:
     with transaction() as session:
-        return [row[0] for row in session.connection().execute(DUE_HEADS, {"now": now, "most": 1_000})]
+        return sweep_due(session, now, 1_000)
 
 
 def _attempts(delivery_id: str) -> list[Attempt]:
@@ -141,6 +139,7 @@ def test_an_endpoint_that_subscribes_to_later_events_only_has_its_own_head(datab
 
 def test_a_delivery_that_is_not_due_is_not_claimed(endpoint: Endpoint, now: datetime) -> None:
     payout = a_payout()
+    _record(now, Outcome.REFUSED, _claim_one(now, payout))
     (delivery,) = get_deliveries(payout)
 
     assert _claim(delivery.next_attempt_at - SECOND, payout) == []
@@ -167,8 +166,8 @@ def _enable(endpoint: Endpoint, *, is_enabled: bool) -> None:
 
 def test_claiming_nothing_or_what_nobody_knows_is_nothing(now: datetime) -> None:
     with transaction() as session:
-        assert claim(session, [], now) == []
-        assert claim(session, ["dlv_nobody"], now) == []
+        assert claim(session, [], now) == Claims()
+        assert claim(session, ["dlv_nobody"], now) == Claims()
 
 
 def test_claims_by_several_workers_are_disjoint(endpoint: Endpoint, now: datetime) -> None:
@@ -186,7 +185,7 @@ def test_what_another_worker_is_claiming_is_not_waited_for(endpoint: Endpoint, n
     payout = a_payout()
 
     with transaction() as session:
-        first = claim(session, [delivery.id for delivery in get_deliveries(payout)], now)
+        first = claim(session, [delivery.id for delivery in get_deliveries(payout)], now).claimed
         second = _claim(now, payout)
 
     assert (len(first), second) == (1, [])

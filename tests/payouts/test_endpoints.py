@@ -19,8 +19,8 @@ from models.outbox import Delivery
 from models.payout import Payout
 from payouts import endpoints as rules
 from payouts.addresses import vet
+from payouts.claiming import claim
 from payouts.create import Refused
-from payouts.deliveries import claim
 from payouts.endpoint_choices import EVENT_TYPES, Wish, checked
 from payouts.notices import ping
 from payouts.signing import public_key, public_keys
@@ -373,7 +373,7 @@ def test_a_deleted_endpoint_knows_no_secret_and_is_never_attempted(database: Non
 def _claimable(payout: Payout) -> list[str]:
     ids = [delivery.id for delivery in get_deliveries(payout)]
     with transaction() as session:
-        return [one.id for one in claim(session, ids, datetime.now(UTC) + HOUR)]
+        return [one.id for one in claim(session, ids, datetime.now(UTC) + HOUR).claimed]
 
 
 # --- live and test apart
@@ -399,7 +399,7 @@ def test_a_ping_goes_out_whatever_the_endpoint_subscribes_to(database: None) -> 
         told = ping(session, again(endpoint), NOW)
 
     with transaction() as session:
-        (claimed,) = claim(session, told.deliveries, NOW)
+        (claimed,) = claim(session, told.deliveries, NOW).claimed
         notice = session.get_one(Notice, told.id)
         delivery = session.get_one(Delivery, told.deliveries[0])
     body = json.loads(claimed.payload)
@@ -416,7 +416,7 @@ def test_pings_wait_for_nothing_and_nothing_waits_for_them(database: None) -> No
         first, second = (ping(session, again(endpoint), NOW) for _ in range(2))
 
     with transaction() as session:
-        claimed = claim(session, [*first.deliveries, *second.deliveries], NOW)
+        claimed = claim(session, [*first.deliveries, *second.deliveries], NOW).claimed
 
     assert len(claimed) == 2
     assert len(_claimable(payout)) == 1

@@ -13,8 +13,8 @@ from models.lifecycle import PayoutStatus
 from models.outbox import Delivery, DeliveryState
 from models.recovery import Recovery, RecoveryState
 from payouts import endpoints
+from payouts.claiming import claim
 from payouts.create import Refused
-from payouts.deliveries import claim
 from payouts.recover import SETTLED_AFTER, find_recovery, list_recoveries, start, step
 from payouts.sight import EVERYTHING, Sight
 from tests.concurrency import at_once
@@ -139,7 +139,7 @@ def test_recovered_events_stand_in_the_queue_of_their_payout_by_sequence() -> No
 def claimable(endpoint: Endpoint) -> list[int]:
     ids = [one.id for one in deliveries(endpoint)]
     with transaction() as session:
-        found = claim(session, ids, datetime.now(UTC) + timedelta(minutes=1))
+        found = claim(session, ids, datetime.now(UTC) + timedelta(minutes=1)).claimed
         sequences = [session.get_one(Delivery, one.id).sequence for one in found]
         session.rollback()
     return sequences

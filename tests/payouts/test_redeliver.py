@@ -12,8 +12,10 @@ from models.database import transaction
 from models.endpoint import Endpoint
 from models.outbox import Delivery, DeliveryState
 from payouts import endpoints
+from payouts.claiming import claim, successors
 from payouts.create import Refused
-from payouts.deliveries import Finished, Outcome, claim, record, successors
+from payouts.deliveries import Finished, Outcome
+from payouts.recording import record
 from payouts.redeliver import Redelivered, redeliver
 from payouts.sight import EVERYTHING, Sight
 from tests.concurrency import at_once
@@ -36,7 +38,8 @@ def claimed(ids: Sequence[str]) -> list[int]:
     """Return the sequences of those that may be attempted now."""
     with transaction() as session:
         return sorted(
-            session.get_one(Delivery, one.id).sequence for one in claim(session, ids, now() + timedelta(seconds=1))
+            session.get_one(Delivery, one.id).sequence
+            for one in claim(session, ids, now() + timedelta(seconds=1)).claimed
         )
 
 
@@ -78,7 +81,7 @@ def test_one_that_fails_again_leaves_the_queue_as_it_was() -> None:
     (first,) = close("delivered", sequence=1)
     redelivered = again(first)
     with transaction() as session:
-        (attempt,) = claim(session, [redelivered.id], now() + timedelta(seconds=1))
+        (attempt,) = claim(session, [redelivered.id], now() + timedelta(seconds=1)).claimed
     with transaction() as session:
         record(session, [Finished(attempt, Outcome.UNREACHABLE, now(), 5)], now())
 

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from models.endpoint import SYMMETRIC, new_private_key, new_secret
 from payouts.signing import public_key, signature
+from tests.laws import IN_MEMORY
 
 
 def now() -> int:
@@ -107,6 +108,7 @@ def test_it_is_the_known_answer_for_ed25519_too() -> None:
     assert public_key(pair) == "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
 
 
+@IN_MEMORY
 @given(body=st.binary(max_size=500))
 def test_whatever_we_sign_the_public_key_verifies_and_no_other_does(body: bytes) -> None:
     private, stranger = new_private_key(), new_private_key()

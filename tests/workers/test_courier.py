@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import count
 
 import pytest
@@ -19,7 +20,8 @@ from payouts.deliveries import Claimed, Destination, Finished, Outcome
 from settings import settings
 from tests.concurrency import wait_until
 from tests.workers.partners import OK, Got, Partner, a_partner, endless, raw, status
-from workers.courier import KEPT_OF_ANSWER, MOST_PER_ENDPOINT, Courier
+from workers.courier import KEPT_OF_ANSWER, Courier
+from workers.lanes import FIRST_SHARE, MOST_IN_FLIGHT
 from workers.writing import headers
 
 SECRET = new_secret()
@@ -38,7 +40,8 @@ class Post:
 
     def __init__(self) -> None:
         self.finished: list[Finished] = []
-        self.courier = Courier(headers, self.finished.extend)
+        self.returned: list[Claimed] = []
+        self.courier = Courier(headers, self.finished.extend, self.returned.extend)
 
     def carry(self, *claims: Claimed) -> list[Finished]:
         """Hand these over and wait until all of them are reported."""
@@ -287,7 +290,7 @@ def test_an_endpoint_that_hangs_holds_up_only_itself(post: Post, partner: Partne
 
     with a_partner(hang) as hanging:
         post.courier.take([a_claim(hanging.url, endpoint_id="ep_hanging") for _ in range(500)])
-        wait_until(lambda: len(hanging.got) == MOST_PER_ENDPOINT)
+        wait_until(lambda: len(hanging.got) == FIRST_SHARE)
 
         started = time.monotonic()
         prompt = post.carry(*[a_claim(partner.url, endpoint_id="ep_prompt") for _ in range(200)])
@@ -298,7 +301,81 @@ def test_an_endpoint_that_hangs_holds_up_only_itself(post: Post, partner: Partne
 
     assert {finished.outcome for finished in prompt} == {Outcome.DELIVERED}
     assert seconds < 2
-    assert in_flight == MOST_PER_ENDPOINT
+    assert in_flight == FIRST_SHARE
+
+
+def test_however_many_endpoints_hang_there_is_a_place_for_one_that_does_not(post: Post, partner: Partner) -> None:
+    may_answer = threading.Event()
+
+    def hang(_got: Got, _nth: int) -> Callable[..., None]:
+        may_answer.wait(20)
+        return OK
+
+    with a_partner(hang) as hanging:
+        post.courier.take([a_claim(hanging.url, endpoint_id=f"ep_{n % 100}") for n in range(2_000)])
+        wait_until(lambda: len(hanging.got) > MOST_IN_FLIGHT / 2)
+
+        (prompt,) = post.carry(a_claim(partner.url, endpoint_id="ep_prompt"))
+        in_flight = len(hanging.got)
+        may_answer.set()
+        wait_until(lambda: len(post.finished) == 2_001)
+
+    assert prompt.outcome is Outcome.DELIVERED
+    assert in_flight < MOST_IN_FLIGHT
+
+
+def test_what_a_hanging_endpoint_has_in_hand_is_given_back(hurried: None, post: Post) -> None:
+    may_answer = threading.Event()
+
+    def hang(_got: Got, _nth: int) -> Callable[..., None]:
+        may_answer.wait(20)
+        return OK
+
+    with a_partner(hang) as hanging:
+        post.courier.take([a_claim(hanging.url) for _ in range(100)])
+        wait_until(lambda: len(post.finished) + len(post.returned) >= 100)
+        may_answer.set()
+
+    assert len(post.returned) > 50
+    assert len(hanging.got) == len(post.finished)
+
+
+@pytest.mark.parametrize("code", [410, 429, 503])
+def test_after_an_answer_that_wants_rest_nothing_more_goes_out(post: Post, code: int) -> None:
+    with a_partner(lambda _got, _nth: status(code, retry_after="7")) as partner:
+        post.courier.take([a_claim(partner.url) for _ in range(100)])
+        wait_until(lambda: len(post.finished) + len(post.returned) == 100)
+
+    assert len(partner.got) == len(post.finished) == FIRST_SHARE
+    assert {one.retry_after for one in post.finished} == {None if code == 410 else timedelta(seconds=7)}
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("0", 0), ("120", 120), ("-5", 0), ("soon", 0), ("", 0), ("99999999999999999999", None)]
+)
+def test_a_retry_after_is_read_whatever_it_says(post: Post, said: str, seconds: int | None) -> None:
+    with a_partner(lambda _got, _nth: status(503, retry_after=said)) as partner:
+        (finished,) = post.carry(a_claim(partner.url))
+
+    assert finished.outcome is Outcome.REFUSED
+    if seconds is not None:
+        assert (finished.retry_after or timedelta(0)) == timedelta(seconds=seconds)
+
+
+def test_a_retry_after_may_be_a_date(post: Post) -> None:
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+
+    with a_partner(lambda _got, _nth: status(429, retry_after=then)) as partner:
+        (finished,) = post.carry(a_claim(partner.url))
+
+    assert timedelta(seconds=80) < (finished.retry_after or timedelta(0)) <= timedelta(seconds=90)
+
+
+def test_a_retry_after_on_any_other_answer_says_nothing(post: Post) -> None:
+    with a_partner(lambda _got, _nth: status(500, retry_after="120")) as partner:
+        (finished,) = post.carry(a_claim(partner.url))
+
+    assert finished.retry_after is None
 
 
 def test_a_thousand_deliveries_are_each_attempted_once(post: Post) -> None:
@@ -311,7 +388,7 @@ def test_a_thousand_deliveries_are_each_attempted_once(post: Post) -> None:
     assert {one.outcome for one in finished} == {Outcome.DELIVERED}
 
 
-def test_what_has_waited_beyond_its_lease_is_left_to_whoever_sweeps_it_up(post: Post, partner: Partner) -> None:
+def test_what_has_waited_beyond_its_lease_is_given_back(post: Post, partner: Partner) -> None:
     late = replace(a_claim(partner.url), leased_until=datetime.now(UTC) + timedelta(seconds=5))
     good = a_claim(partner.url)
 
@@ -319,9 +396,10 @@ def test_what_has_waited_beyond_its_lease_is_left_to_whoever_sweeps_it_up(post: 
     post.carry(good)
 
     assert partner.ids() == [good.event_id]
+    assert post.returned == [late]
 
 
-def test_stopping_finishes_what_is_in_flight_and_starts_nothing_new() -> None:
+def test_stopping_finishes_what_is_in_flight_and_gives_back_the_rest() -> None:
     may_answer = threading.Event()
 
     def hang(_got: Got, _nth: int) -> Callable[..., None]:
@@ -330,8 +408,8 @@ def test_stopping_finishes_what_is_in_flight_and_starts_nothing_new() -> None:
 
     post = Post()
     with a_partner(hang) as partner:
-        post.courier.take([a_claim(partner.url) for _ in range(MOST_PER_ENDPOINT + 10)])
-        wait_until(lambda: len(partner.got) == MOST_PER_ENDPOINT)
+        post.courier.take([a_claim(partner.url) for _ in range(FIRST_SHARE + 10)])
+        wait_until(lambda: len(partner.got) == FIRST_SHARE)
         stopping = threading.Thread(target=post.courier.stop, args=[20])
         stopping.start()
         wait_until(lambda: post.courier._stopping)
@@ -339,12 +417,13 @@ def test_stopping_finishes_what_is_in_flight_and_starts_nothing_new() -> None:
         stopping.join(20)
 
     assert not post.courier._thread.is_alive()
-    assert len(post.finished) == len(partner.got) == MOST_PER_ENDPOINT
+    assert len(post.finished) == len(partner.got) == FIRST_SHARE
+    assert len(post.returned) == 10
 
 
 def test_a_stumble_does_not_end_the_courier(post: Post, partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
     with capture_logs() as lines, monkeypatch.context() as broken:
-        broken.setattr(post.courier, "_sort_given", lambda: 1 / 0)
+        broken.setattr(post.courier, "_start_what_may_fly", lambda: 1 / 0)
         post.courier.take([a_claim(partner.url)])
         wait_until(lambda: any(line["event"] == "courier.stumbled" for line in lines))
 

@@ -12,18 +12,22 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import select
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 from structlog.testing import capture_logs
 
 import payouts.addresses
 import payouts.deliveries
+import payouts.faring
+import workers.courier
 import workers.deliver
 from models.database import transaction
 from models.endpoint import Endpoint, EndpointSecrets, new_secret
 from models.lifecycle import PayoutStatus
 from models.outbox import Attempt, Delivery, DeliveryState
 from models.payout import Payout
-from payouts.deliveries import LEASE, MOST_ATTEMPTS, claim
+from models.sealed import seal
+from payouts.claiming import claim
+from payouts.deliveries import LEASE, MOST_ATTEMPTS
 from reconciler.sweep import sweep_outbox
 from settings import settings
 from tests.concurrency import wait_until
@@ -32,6 +36,7 @@ from tests.servers import a_process
 from tests.workers.partners import OK, Got, Partner, a_partner, status
 from workers.broker import broker
 from workers.deliver import deliver, send_deliver
+from workers.lanes import FIRST_SHARE
 
 HISTORY = (PayoutStatus.INITIATED, PayoutStatus.BROADCAST, PayoutStatus.DELIVERED, PayoutStatus.RETURNED)
 
@@ -46,6 +51,7 @@ def partner(database: None) -> Iterator[Partner]:
 @pytest.fixture
 def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payouts.deliveries, "RETRY_AFTER", (timedelta(0),) * (MOST_ATTEMPTS - 1))
+    monkeypatch.setattr(payouts.faring, "FIRST_PAUSE", timedelta(0))
 
 
 def ids(*payouts_: Payout) -> list[str]:
@@ -90,6 +96,127 @@ def test_a_partner_gets_its_event_signed_and_it_is_on_record(partner: Partner) -
     body = Webhook(endpoint.secrets().live(datetime.now(UTC))[0]).verify(got.body, dict(got.headers))
     assert (body["type"], body["data"]["id"]) == ("payout.pending", payout.id)
     assert (attempt.outcome, attempt.status_code, attempt.number) == ("delivered", 200, 1)
+
+
+def test_an_endpoint_may_have_headers_of_its_own_and_both_signatures(partner: Partner) -> None:
+    endpoint = an_endpoint(
+        partner.url, schemes=["v1", "v1a"], sealed_headers=seal({"authorization": "Bearer token", "x-tenant": "7"})
+    )
+    payout = a_payout()
+
+    deliver(ids(payout))
+    until_all_are(DeliveryState.DELIVERED, payout)
+
+    (got,) = partner.got
+    schemes = [each.partition(",")[0] for each in got.headers["webhook-signature"].split(" ")]
+    assert (got.headers["authorization"], got.headers["x-tenant"]) == ("Bearer token", "7")
+    assert schemes == ["v1", "v1a"]
+    Webhook(endpoint.secrets().live(datetime.now(UTC))[0]).verify(got.body, dict(got.headers))
+
+
+def test_an_endpoint_that_asks_for_v1a_alone_gets_no_other_signature(partner: Partner) -> None:
+    an_endpoint(partner.url, schemes=["v1a"])
+    payout = a_payout()
+
+    deliver(ids(payout))
+    until_all_are(DeliveryState.DELIVERED, payout)
+
+    assert partner.got[0].headers["webhook-signature"].startswith("v1a,")
+    assert " " not in partner.got[0].headers["webhook-signature"]
+
+
+def test_a_secret_whose_time_is_over_signs_no_more(partner: Partner) -> None:
+    old, new, now = new_secret(), new_secret(), datetime.now(UTC)
+    endpoint = an_endpoint(partner.url)
+    with transaction() as session:
+        row = session.get_one(Endpoint, endpoint.id)
+        row.keep(EndpointSecrets.of(old).rotated([new], now + timedelta(seconds=-1), now - timedelta(seconds=9)))
+    payout = a_payout()
+
+    deliver(ids(payout))
+    until_all_are(DeliveryState.DELIVERED, payout)
+
+    Webhook(new).verify(partner.got[0].body, dict(partner.got[0].headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(old).verify(partner.got[0].body, dict(partner.got[0].headers))
+
+
+def test_an_endpoint_that_is_gone_is_switched_off_and_the_others_hear_of_it(partner: Partner) -> None:
+    with a_partner(lambda _got, _nth: status(410)) as gone:
+        endpoint = an_endpoint(gone.url)
+        an_endpoint(partner.url, event_types=["payout.failed"])
+        payout, later = a_payout(), a_payout()
+
+        deliver(ids(payout))
+        wait_until(lambda: len(partner.got) == 1)
+        deliver(ids(later))
+
+    told = orjson.loads(partner.got[0].body)
+    assert (told["type"], told["data"]["id"], told["data"]["reason"]) == ("endpoint.disabled", endpoint.id, "gone")
+    assert states(later) == [DeliveryState.OPEN]
+    assert len(gone.got) == 1
+
+
+def test_an_endpoint_that_asks_for_a_rest_gets_one(partner: Partner) -> None:
+    partner.script = lambda _got, _nth: status(429, retry_after="60")
+    an_endpoint(partner.url)
+    payouts_ = [a_payout() for _ in range(30)]
+
+    deliver(ids(*payouts_))
+    until_settled()
+    wait_until(lambda: len(attempts()) == len(partner.got))
+    made = len(partner.got)
+    deliver(ids(*payouts_))
+    until_settled()
+
+    assert len(partner.got) == made <= FIRST_SHARE
+    assert sum(get_deliveries(payout)[0].attempts for payout in payouts_) == made
+
+
+def test_what_a_hanging_endpoint_never_got_has_used_up_no_attempt(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Event()
+    monkeypatch.setattr(workers.courier, "ATTEMPT_TIMEOUT", timedelta(seconds=0.3))
+
+    def hang(_got: Got, _nth: int) -> Callable[..., None]:
+        may_answer.wait(20)
+        return OK
+
+    partner.script = hang
+    endpoint = an_endpoint(partner.url)
+    integration = an_integration()
+    payouts_ = [a_payout(integration) for _ in range(60)]
+
+    with capture_logs():
+        _with_a_new_office(ids(*payouts_))
+    may_answer.set()
+
+    tried = {attempt.delivery_id for attempt in attempts()}
+    untouched = [one for payout in payouts_ for one in get_deliveries(payout) if one.id not in tried]
+    assert len(untouched) > 30
+    assert {(one.attempts, one.leased_until) for one in untouched} == {(0, None)}
+    with transaction() as session:
+        assert session.get_one(Endpoint, endpoint.id).failures == len(tried)
+
+
+def _with_a_new_office(delivery_ids: list[str]) -> None:
+    """Deliver with handles of this test's own time-out."""
+    office = workers.deliver.Office()
+    office.post(delivery_ids)
+    until_settled()
+    office.close()
+
+
+def test_a_long_backlog_of_one_endpoint_is_delivered_without_the_sweep(partner: Partner) -> None:
+    an_endpoint(partner.url)
+    integration = an_integration()
+    payouts_ = [a_payout(integration) for _ in range(300)]
+
+    deliver(ids(*payouts_))
+
+    until_all_are(DeliveryState.DELIVERED, *payouts_)
+    assert len(partner.got) == 300
 
 
 def test_both_secrets_sign_while_one_is_replaced(partner: Partner) -> None:
@@ -260,7 +387,7 @@ def test_what_a_lost_worker_had_claimed_goes_out_again_when_its_lease_ends(partn
     an_endpoint(partner.url)
     payout = a_payout()
     with transaction() as session:
-        assert claim(session, ids(payout), datetime.now(UTC))
+        assert claim(session, ids(payout), datetime.now(UTC)).claimed
 
     deliver(ids(payout))
     while_leased = len(partner.got)

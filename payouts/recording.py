@@ -1,0 +1,71 @@
+"""What attempts have done: logged, their deliveries closed or put off, and what it says about their endpoints."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from models.outbox import DeliveryState
+from payouts.deliveries import Finished, Outcome, retry_after
+from payouts.faring import fare
+from payouts.notices import Told
+from payouts.standing import as_json
+
+
+def record(session: Session, finished: Sequence[Finished], now: datetime) -> list[Told]:
+    """Log the attempts, close or reschedule their deliveries, and note how their endpoints fare.
+
+    Returns the notices that this has brought about, for the edge to act on after its commit.
+    """
+    rows = []
+    for one in finished:
+        state, next_at = _what_next(one, now)
+        rows.append(
+            {
+                "delivery_id": one.claimed.id,
+                "number": one.claimed.number,
+                "started_at": one.started_at,
+                "duration_ms": one.duration_ms,
+                "outcome": one.outcome,
+                "status_code": one.status_code,
+                "answer": b64encode(one.answer).decode() if one.answer else None,
+                "error": one.error,
+                "state": state,
+                "next_attempt_at": next_at,
+            }
+        )
+    session.connection().execute(_RECORD, {"rows": as_json(rows), "now": now})
+    return fare(session, finished, now)
+
+
+def _what_next(one: Finished, now: datetime) -> tuple[DeliveryState, datetime]:
+    if one.outcome is Outcome.DELIVERED:
+        return DeliveryState.DELIVERED, now
+    wait = retry_after(one.claimed.number, one.claimed.to.retry_schedule)
+    if wait is None:
+        return DeliveryState.DEAD, now
+    return DeliveryState.OPEN, now + max(wait, one.retry_after or timedelta(0))
+
+
+_RECORD: Final = text(
+    """
+    WITH f AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f (
+            delivery_id text, number int, started_at timestamptz, duration_ms int, outcome text, status_code int,
+            answer text, error text, state text, next_attempt_at timestamptz
+        )
+    ), logged AS (
+        INSERT INTO attempt (delivery_id, number, started_at, duration_ms, outcome, status_code, answer, error)
+        SELECT delivery_id, number, started_at, duration_ms, outcome, status_code, decode(answer, 'base64'), error
+        FROM f
+    )
+    UPDATE delivery d SET state = f.state, next_attempt_at = f.next_attempt_at, leased_until = NULL,
+        closed_at = CASE WHEN f.state <> 'open' THEN :now END
+    FROM f WHERE d.id = f.delivery_id AND d.id = ANY(ARRAY(SELECT delivery_id FROM f)) AND d.closed_at IS NULL
+        AND (f.state = 'delivered' OR d.attempts = f.number)
+    """
+)
+"""A failure of an attempt whose lease ran out says nothing about the attempt that came after it: it is only logged."""

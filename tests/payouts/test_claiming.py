@@ -1,0 +1,367 @@
+"""Who may go and who has to wait: room, gates, giving back, and a sweep that no backlog can blind."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from models.database import transaction
+from models.endpoint import Breaker, Endpoint
+from models.lifecycle import PayoutStatus
+from models.outbox import Delivery
+from models.payout import Payout
+from payouts.claiming import Claims, claim, most_overdue, release, successors, sweep_due
+from payouts.deliveries import LEASE, Claimed, Finished, Outcome
+from payouts.recording import record
+from tests.concurrency import at_once
+from tests.factories import a_payout, an_endpoint, an_integration, get_deliveries, say
+
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def now(database: None) -> datetime:
+    """Give a time at which everything that a test has created is due."""
+    return datetime.now(UTC) + timedelta(minutes=1)
+
+
+def some_payouts(number: int) -> list[Payout]:
+    integration = an_integration()
+    return [a_payout(integration) for _ in range(number)]
+
+
+def all_ids() -> list[str]:
+    with transaction() as session:
+        return list(session.exec(select(Delivery.id).order_by(col(Delivery.id))))
+
+
+def do_claim(now: datetime, ids: list[str] | None = None, room: Callable[[str], int] | None = None) -> Claims:
+    asked = all_ids() if ids is None else ids
+    with transaction() as session:
+        return claim(session, asked, now, room)
+
+
+def do_record(now: datetime, outcome: Outcome, *claims: Claimed) -> list[Finished]:
+    finished = [Finished(one, outcome, now, 12, 204 if outcome is Outcome.DELIVERED else 500) for one in claims]
+    with transaction() as session:
+        record(session, finished, now)
+    return finished
+
+
+def do_release(now: datetime, *claims: Claimed) -> None:
+    with transaction() as session:
+        release(session, claims, now)
+
+
+def do_sweep(now: datetime, most: int = 1_000) -> list[str]:
+    with transaction() as session:
+        return sweep_due(session, now, most)
+
+
+def row(endpoint: Endpoint) -> Endpoint:
+    with transaction() as session:
+        return session.get_one(Endpoint, endpoint.id)
+
+
+# --- room
+
+
+def test_no_more_is_claimed_of_an_endpoint_than_there_is_room_for(now: datetime) -> None:
+    small, large = an_endpoint(), an_endpoint()
+    some_payouts(5)
+
+    claims = do_claim(now, room=lambda endpoint_id: 2 if endpoint_id == small.id else 100)
+
+    assert sum(one.endpoint_id == small.id for one in claims.claimed) == 2
+    assert sum(one.endpoint_id == large.id for one in claims.claimed) == 5
+    assert list(claims.waiting) == [small.id]
+    again = do_claim(now, claims.waiting[small.id])
+    assert len(again.claimed) == 3
+    assert {one.number for one in again.claimed} == {1}
+
+
+@pytest.mark.parametrize("room", [0, -7])
+def test_without_room_nothing_is_claimed_and_all_of_it_waits(now: datetime, room: int) -> None:
+    endpoint = an_endpoint()
+    some_payouts(3)
+
+    claims = do_claim(now, room=lambda _: room)
+
+    assert (claims.claimed, claims.waiting) == ([], {endpoint.id: all_ids()})
+
+
+def test_what_has_waited_longest_is_claimed_first(now: datetime) -> None:
+    an_endpoint()
+    payouts = some_payouts(3)
+    oldest = get_deliveries(payouts[2])[0].id
+    with transaction() as session:
+        session.get_one(Delivery, oldest).next_attempt_at = now - HOUR
+
+    (claimed,) = do_claim(now, room=lambda _: 1).claimed
+
+    assert claimed.id == oldest
+
+
+# --- given back
+
+
+def test_what_is_given_back_is_as_if_it_had_never_been_claimed(now: datetime) -> None:
+    an_endpoint()
+    some_payouts(1)
+    (claimed,) = do_claim(now).claimed
+
+    do_release(now, claimed)
+
+    (again,) = do_claim(now).claimed
+    assert again.number == claimed.number == 1
+
+
+def test_what_another_has_claimed_since_is_not_given_back(now: datetime) -> None:
+    an_endpoint()
+    some_payouts(1)
+    (late,) = do_claim(now).claimed
+    later = now + LEASE + SECOND
+    (newer,) = do_claim(later).claimed
+
+    do_release(later, late)
+
+    assert do_claim(later).claimed == []
+    do_record(later, Outcome.DELIVERED, newer)
+    do_release(later, newer)
+    with transaction() as session:
+        assert session.get_one(Delivery, newer.id).state == "delivered"
+
+
+# --- rests and rate limits
+
+
+def test_nothing_is_claimed_for_an_endpoint_before_its_rest_is_over(now: datetime) -> None:
+    an_endpoint(not_before=now + HOUR)
+    some_payouts(2)
+
+    assert (do_claim(now).claimed, do_sweep(now)) == ([], [])
+    assert len(do_claim(now + HOUR).claimed) == len(do_sweep(now + HOUR + LEASE + SECOND)) == 2
+
+
+def test_a_rate_limit_is_kept_second_by_second(now: datetime) -> None:
+    an_endpoint(rate_limit=3)
+    some_payouts(10)
+
+    numbers = [len(do_claim(now + seconds * SECOND).claimed) for seconds in (0, 0, 0.5, 1, 2, 3)]
+
+    assert numbers == [3, 0, 1, 2, 3, 1]
+
+
+def test_a_rate_limit_saves_up_a_second_and_no_more(now: datetime) -> None:
+    an_endpoint(rate_limit=3)
+    some_payouts(9)
+    do_claim(now)
+
+    assert len(do_claim(now + HOUR).claimed) == 3
+
+
+def test_a_rate_limit_of_one_lets_one_go_a_second(now: datetime) -> None:
+    an_endpoint(rate_limit=1)
+    some_payouts(3)
+
+    assert [len(do_claim(now + n * SECOND / 2).claimed) for n in range(5)] == [1, 0, 1, 0, 1]
+
+
+def test_two_workers_keep_a_rate_limit_together(now: datetime) -> None:
+    an_endpoint(rate_limit=5)
+    some_payouts(20)
+
+    claims = at_once(*[lambda: do_claim(now)] * 3)
+
+    assert sum(len(one.claimed) for one in claims) == 5
+
+
+def test_a_rate_limit_is_its_own_endpoints_alone(now: datetime) -> None:
+    an_endpoint(rate_limit=1)
+    free = an_endpoint()
+    some_payouts(5)
+
+    assert sum(one.endpoint_id == free.id for one in do_claim(now).claimed) == 5
+
+
+def test_a_sweep_finds_no_more_of_an_endpoint_than_its_rate_allows(now: datetime) -> None:
+    an_endpoint(rate_limit=2)
+    some_payouts(5)
+
+    assert len(do_sweep(now)) == 2
+
+
+# --- an open breaker
+
+
+def an_open_endpoint(now: datetime) -> Endpoint:
+    return an_endpoint(breaker=Breaker.OPEN, failures=10, openings=1, not_before=now, failing_since=now)
+
+
+def test_while_a_breaker_is_open_nothing_goes_and_then_one_to_see(now: datetime) -> None:
+    endpoint = an_open_endpoint(now)
+    some_payouts(5)
+
+    assert (do_claim(now - SECOND).claimed, do_sweep(now - SECOND)) == ([], [])
+    assert len(do_sweep(now)) == 1
+    (probe,) = do_claim(now).claimed
+
+    assert probe.number == 1
+    assert (row(endpoint).breaker, row(endpoint).not_before) == (Breaker.HALF_OPEN, now + LEASE)
+    assert (do_claim(now + SECOND).claimed, do_sweep(now + SECOND)) == ([], [])
+
+
+def test_two_workers_send_one_probe_together(now: datetime) -> None:
+    an_open_endpoint(now)
+    some_payouts(5)
+
+    claims = at_once(*[lambda: do_claim(now)] * 4)
+
+    assert sum(len(one.claimed) for one in claims) == 1
+
+
+def test_a_probe_whose_worker_is_lost_is_followed_by_another(now: datetime) -> None:
+    an_open_endpoint(now)
+    some_payouts(5)
+    do_claim(now)
+
+    assert len(do_claim(now + LEASE + SECOND).claimed) == 1
+
+
+def test_a_probe_that_is_given_back_leaves_the_next_one_at_once(now: datetime) -> None:
+    endpoint = an_open_endpoint(now)
+    some_payouts(5)
+    (probe,) = do_claim(now).claimed
+
+    do_release(now, probe)
+
+    assert row(endpoint).not_before == now
+    assert len(do_claim(now).claimed) == 1
+
+
+def test_without_room_no_probe_is_sent_and_none_is_waited_for(now: datetime) -> None:
+    endpoint = an_open_endpoint(now)
+    some_payouts(5)
+
+    assert do_claim(now, room=lambda _: 0).claimed == []
+    assert row(endpoint).breaker == Breaker.OPEN
+
+
+# --- the sweep
+
+
+def test_a_long_backlog_of_one_endpoint_hides_nobody_elses(now: datetime) -> None:
+    an_endpoint()
+    some_payouts(60)
+    other = an_endpoint()
+    (late,) = some_payouts(1)
+
+    found = do_sweep(now, most=20)
+
+    assert len(found) == 10 + 1
+    assert {d.id for d in get_deliveries(late) if d.endpoint_id == other.id} <= set(found)
+
+
+def test_who_is_owed_nothing_that_is_due_takes_no_share(now: datetime) -> None:
+    for _ in range(4):
+        an_endpoint()
+    (early,) = some_payouts(1)
+    do_record(now, Outcome.REFUSED, *do_claim(now).claimed)
+    an_endpoint(organisation="Somebody else")
+    integration = an_integration()
+    for _ in range(25):
+        a_payout(integration, organisation="Somebody else")
+
+    assert len(get_deliveries(early)) == 4
+    assert len(do_sweep(now, most=20)) == 20
+
+
+@pytest.mark.parametrize("state", ["disabled", "resting"])
+def test_the_backlog_of_an_endpoint_that_may_not_be_sent_to_hides_nobody_elses(now: datetime, state: str) -> None:
+    dead = an_endpoint()
+    some_payouts(60)
+    with transaction() as session:
+        endpoint = session.get_one(Endpoint, dead.id)
+        endpoint.is_enabled, endpoint.not_before = state != "disabled", now + HOUR
+    other = an_endpoint(organisation="Somebody else")
+    late = a_payout(organisation="Somebody else")
+
+    assert do_sweep(now, most=20) == [get_deliveries(late)[0].id]
+    assert get_deliveries(late)[0].endpoint_id == other.id
+
+
+def test_what_waits_behind_another_is_put_off_until_that_ones_time(now: datetime) -> None:
+    an_endpoint()
+    payout = a_payout()
+    for status in (PayoutStatus.INITIATED, PayoutStatus.BROADCAST):
+        say(payout, status)
+    (head,) = do_claim(now).claimed
+    do_record(now, Outcome.REFUSED, head)
+
+    assert do_sweep(now) == []
+
+    first, *behind = get_deliveries(payout)
+    assert {one.next_attempt_at for one in behind} == {max(first.next_attempt_at, now + timedelta(minutes=1))}
+
+
+def test_what_was_put_off_goes_the_moment_its_turn_comes(now: datetime) -> None:
+    an_endpoint()
+    payout = a_payout()
+    say(payout, PayoutStatus.INITIATED)
+    (head,) = do_claim(now).claimed
+    do_sweep(now)
+    finished = do_record(now, Outcome.DELIVERED, head)
+
+    with transaction() as session:
+        heads = successors(session, finished, now)
+
+    assert heads == [get_deliveries(payout)[1].id]
+    assert [one.id for one in do_claim(now, heads).claimed] == heads
+
+
+def test_what_was_put_off_and_then_forgotten_is_swept_within_a_minute(now: datetime) -> None:
+    an_endpoint()
+    payout = a_payout()
+    say(payout, PayoutStatus.INITIATED)
+    (head,) = do_claim(now).claimed
+    do_sweep(now)
+    do_record(now, Outcome.DELIVERED, head)  # and its worker dies before it asks for successors
+
+    assert do_sweep(now + timedelta(minutes=1)) == [get_deliveries(payout)[1].id]
+
+
+def test_those_that_wait_behind_others_do_not_hide_a_head(now: datetime) -> None:
+    an_endpoint()
+    integration = an_integration()
+    for _ in range(12):
+        payout = a_payout(integration)
+        say(payout, PayoutStatus.INITIATED)
+    heads = do_claim(now).claimed
+    do_record(now, Outcome.REFUSED, *heads[:-1])
+    do_release(now, heads[-1])
+    with transaction() as session:
+        session.connection().execute(
+            text("UPDATE delivery SET next_attempt_at = :now WHERE id = :id"), {"now": now, "id": heads[-1].id}
+        )
+        session.connection().execute(text("UPDATE endpoint SET breaker = 'closed', not_before = NULL"))
+
+    found = [do_sweep(now, most=1) for _ in range(3)]
+
+    assert [heads[-1].id] in found
+
+
+def test_the_most_overdue_is_one_that_could_have_gone(now: datetime) -> None:
+    an_endpoint()
+    an_endpoint(not_before=now + HOUR)
+    payout = a_payout()
+    say(payout, PayoutStatus.INITIATED)
+    ready = get_deliveries(payout)[0]
+
+    with transaction() as session:
+        assert most_overdue(session, now) == ready.next_attempt_at
+    do_claim(now)
+    with transaction() as session:
+        assert most_overdue(session, now) is None
