@@ -28,6 +28,7 @@ class Scope(StrEnum):
 
     PAYOUTS_READ = "payouts.read"
     PAYOUTS_WRITE = "payouts.write"
+    WEBHOOKS_READ = "webhooks.read"
     WEBHOOKS_WRITE = "webhooks.write"
 
 

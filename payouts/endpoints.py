@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
 from models import audit
@@ -20,6 +21,8 @@ from models.sealed import seal, unseal
 from payouts.create import Refused
 from payouts.endpoint_choices import Wish, checked
 from payouts.notices import Told, tell_of_disabled
+from payouts.pages import Stretch, is_name
+from payouts.sight import Sight
 
 GRACE: Final = timedelta(hours=24)
 """How long replaced secrets go on signing beside the new ones, unless somebody says otherwise."""
@@ -92,6 +95,17 @@ def find(
     if endpoint is None:
         raise Refused("unknown_endpoint", "there is no such endpoint; list them to see those there are")
     return endpoint
+
+
+def list_endpoints(session: Session, sight: Sight, stretch: Stretch) -> list[Endpoint]:
+    """Return the endpoints, newest first."""
+    conditions = [text(condition) for condition in (sight.narrows("endpoint"), *stretch.within("endpoint.id"))]
+    asked = {**sight.parameters, **stretch.parameters}
+    del asked["limit"]
+    if not is_name(*asked.values()):
+        return []
+    wanted = select(Endpoint).where(*conditions, col(Endpoint.deleted_at).is_(None)).params(**asked)
+    return list(session.exec(wanted.order_by(col(Endpoint.id).desc()).limit(stretch.limit)))
 
 
 def change(session: Session, endpoint: Endpoint, wish: Wish, *, actor: str, now: datetime) -> None:

@@ -100,6 +100,7 @@ class Operation:
     parameters: tuple[str, ...]
     refusals: tuple[str, ...]
     examples: Mapping[str, Mapping[str, Any]]
+    prepare: Callable[..., Any] | None = field(repr=False)
     is_idempotent: bool
     """Whether `Idempotency-Key` is honoured: at every POST by key."""
     invalid: str
@@ -122,6 +123,7 @@ def operation(  # noqa: PLR0913 (a declaration: one argument for each thing that
     refusals: Sequence[str] = (),
     examples: Mapping[str, Mapping[str, Any]] | None = None,
     security: Security = API_KEY,
+    prepare: Callable[..., Any] | None = None,
     invalid: str = "invalid_request",
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declare the function below as an operation. Its docstring becomes the description.
@@ -136,6 +138,8 @@ def operation(  # noqa: PLR0913 (a declaration: one argument for each thing that
         refusals: the codes of its own rules, each in `CODES`; those of every operation come along by themselves.
         examples: request bodies by name.
         security: how one is let in.
+        prepare: called before the transaction opens, with the same arguments but the call, for what may take its time,
+            like asking a resolver. What it returns is the argument `prepared`.
         invalid: the code for what does not validate.
     """
     unknown = {code for code in (*refusals, invalid) if code not in CODES}
@@ -145,7 +149,7 @@ def operation(  # noqa: PLR0913 (a declaration: one argument for each thing that
     def declare(function: Callable[..., Any]) -> Operation:
         hints = get_type_hints(function)
         parameters = tuple(re.findall(r"{(\w+)}", path))
-        takes = set(inspect.signature(function).parameters) - {"call", "body", "query"}
+        takes = set(inspect.signature(function).parameters) - {"call", "body", "query", "prepared"}
         if takes != set(parameters):
             raise ValueError(f"{function.__name__} takes {sorted(takes)}, its path gives {sorted(parameters)}")
         return Operation(
@@ -164,6 +168,7 @@ def operation(  # noqa: PLR0913 (a declaration: one argument for each thing that
             parameters=parameters,
             refusals=tuple(refusals),
             examples=examples or {},
+            prepare=prepare,
             is_idempotent=method == "POST" and security is API_KEY,
             invalid=invalid,
         )

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from receiver.partners import internal, payouts
+from receiver.partners import deliveries, endpoints, events, internal, payouts, recoveries
 from receiver.partners.dispatch import routes
 from receiver.partners.door import PartnersDoor
 from receiver.partners.openapi import document
@@ -15,6 +15,10 @@ from receiver.partners.operation import Operation
 
 OPERATIONS: Final[list[Operation]] = [
     *payouts.OPERATIONS,
+    *endpoints.OPERATIONS,
+    *events.OPERATIONS,
+    *deliveries.OPERATIONS,
+    *recoveries.OPERATIONS,
     *internal.OPERATIONS,
 ]
 

@@ -113,6 +113,7 @@ def _answer(incoming: Incoming) -> Given:
     now = datetime.now(UTC)
     asked: Asked | None = None
     try:
+        prepared = _prepared(incoming, read, now)
         with transaction() as session:
             caller = incoming.caller = incoming.operation.security.identify(session, incoming.request.headers, now)
             _check_scope(incoming.operation, caller)
@@ -121,7 +122,7 @@ def _answer(incoming: Incoming) -> Given:
             if asked and (known := recall(session, asked)):
                 return Given(known.status, {**known.headers, REPLAYED: "true"}, known.body)
             call = Call(session, caller, now, incoming.request_id)
-            given = _shown(incoming.operation, call, arguments)
+            given = _shown(incoming.operation, call, arguments | prepared)
             if asked:
                 remember(session, asked, given, call.payout_id, now)
     except Refused as refused:
@@ -132,6 +133,16 @@ def _answer(incoming: Incoming) -> Given:
         _follow(call)
         return given
     return _told_no(asked, refusal, now)
+
+
+def _prepared(incoming: Incoming, read: Callable[[], tuple[dict[str, Any], bytes]], now: datetime) -> dict[str, Any]:
+    """Do what the operation wants to be done before its transaction opens, for somebody who may ask for it."""
+    if incoming.operation.prepare is None:
+        return {}
+    with transaction() as session:
+        caller = incoming.operation.security.identify(session, incoming.request.headers, now)
+        _check_scope(incoming.operation, caller)
+    return {"prepared": incoming.operation.prepare(**read()[0])}
 
 
 def _told_no(asked: Asked | None, refusal: Refusal, now: datetime) -> Given:
