@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import apply, deliver, ingest, machine, recovery, story, verify
+from benchmarks import apply, claims, deliver, ingest, machine, recovery, story, verify
 from benchmarks.ground import Ground
 from benchmarks.tables import Figure
 
@@ -19,6 +19,7 @@ FIGURES: Final[dict[str, Callable[[Ground, float, int], list[Figure]]]] = {
     "verify": verify.measure,
     "apply": apply.measure,
     "deliver": deliver.measure,
+    "claims": claims.measure,
     "story": story.measure,
     "latency": story.latency,
     "recovery": recovery.measure,

@@ -52,7 +52,8 @@ def _engine() -> Engine:
         pool_timeout=5,
         json_deserializer=orjson.loads,
         hide_parameters=True,  # a failed statement is logged with its error, never with a partner's rows
-        connect_args={"connect_timeout": 3, "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"},
+        # Compiling a statement takes longer than any of ours may take.
+        connect_args={"connect_timeout": 3, "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC -c jit=off"},
     )
 
 

@@ -31,9 +31,9 @@ class Delivery(SQLModel, table=True, metadata=metadata):
     """One event owed to one endpoint. Only the oldest open one of an (endpoint, payout) may be attempted."""
 
     __table_args__ = (
-        # Claims by id ask `closed_at IS NULL`, everybody else asks the state: they must never differ.
+        # One fact, two words, each with an index of its own (payouts/deliveries.py says why): they must never differ.
         CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="open_until_closed"),
-        Index("ix_delivery_open", "endpoint_id", "payout_id", "sequence", postgresql_where=text("state = 'open'")),
+        Index("ix_delivery_open", "endpoint_id", "payout_id", "sequence", postgresql_where=text("closed_at IS NULL")),
         Index("ix_delivery_due", "endpoint_id", "next_attempt_at", postgresql_where=text("state = 'open'")),
         Index("ix_delivery_dead", "endpoint_id", "id", postgresql_where=text("state = 'dead'")),
         # Partners look from the end of an endpoint's history, and for what became of one event.

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.endpoint import Breaker
-from payouts.deliveries import LEASE, Claimed, Destination, Finished
+from payouts.deliveries import IS_OPEN, LEASE, Claimed, Destination, Finished
 from payouts.gates import Gate, admit
 from payouts.standing import as_json
 
@@ -65,7 +65,7 @@ def sweep_due(session: Session, now: datetime, most: int) -> list[str]:
 
     What is due only by its time, and waits behind another of its payout, is put off until that one's time.
     """
-    return [row[0] for row in session.connection().execute(_SWEEP, {"now": now, "most": most})]
+    return [row[0] for row in session.connection().execute(SWEEP, {"now": now, "most": most})]
 
 
 def most_overdue(session: Session, now: datetime, most: int = 1_000) -> datetime | None:
@@ -77,7 +77,7 @@ def most_overdue(session: Session, now: datetime, most: int = 1_000) -> datetime
 def _by_endpoint(session: Session, ids: Sequence[str], now: datetime) -> list[tuple[str, Gate, list[str]]]:
     due: dict[str, tuple[Gate, list[str]]] = {}
     asked = {"ids": as_json(list(ids)), "now": now}
-    for delivery_id, endpoint_id, breaker, rate_limit in session.connection().execute(_DUE_BY_ID, asked):
+    for delivery_id, endpoint_id, breaker, rate_limit in session.connection().execute(DUE_BY_ID, asked):
         if endpoint_id not in due:
             due[endpoint_id] = (Gate(Breaker(breaker), rate_limit), [])
         due[endpoint_id][1].append(delivery_id)
@@ -87,7 +87,7 @@ def _by_endpoint(session: Session, ids: Sequence[str], now: datetime) -> list[tu
 def _take(session: Session, ids: Sequence[str], now: datetime) -> list[Claimed]:
     leased_until = now + LEASE
     asked = {"ids": as_json(ids), "now": now, "lease": leased_until}
-    rows = session.connection().execute(_TAKE, asked).all()
+    rows = session.connection().execute(TAKE, asked).all()
     if bare := [row[0] for row in rows if row[5] is None]:  # pruned in the very moment it was asked for again
         session.connection().execute(_BURY, {"ids": bare, "now": now})
         rows = [row for row in rows if row[5] is not None]
@@ -111,28 +111,29 @@ def _destination(row: Any) -> Destination:
     return Destination(row.url, tuple(row.schemes), row.sealed, row.sealed_headers, schedule)
 
 
-_AN_OLDER_ONE: Final = """
-    SELECT FROM delivery older WHERE older.endpoint_id = d.endpoint_id AND older.payout_id = d.payout_id
-        AND older.state = 'open' AND older.sequence < d.sequence
-"""
+_HEADS_TIME: Final = """(
+    SELECT older.next_attempt_at FROM delivery older
+    WHERE older.endpoint_id = d.endpoint_id AND older.payout_id = d.payout_id
+        AND older.closed_at IS NULL AND older.sequence < d.sequence
+    ORDER BY older.sequence LIMIT 1
+)"""
+"""When the head that a delivery waits behind is due; NULL for a head."""
 _NOBODYS: Final = "(d.leased_until IS NULL OR d.leased_until < :now)"
 _MAY_GO: Final = f"(d.attempts = 0 OR d.next_attempt_at <= :now) AND {_NOBODYS}"
 """What was never attempted may go as soon as it is a head. Its time only tells the sweep when to look at it."""
-_IS_DUE_BY_ID: Final = f"d.closed_at IS NULL AND {_MAY_GO}"
-"""Open, in words that no partial index answers to. Statistics about what is open are old when they are needed, and with
-them a claim of a hundred rows by id read the whole backlog instead."""
+_IS_DUE_BY_ID: Final = f"{IS_OPEN} AND {_MAY_GO}"
 _MAY_BE_SENT_TO: Final = "p.is_enabled AND (p.not_before IS NULL OR p.not_before <= :now)"
 _THESE: Final = "ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))"
 
-_DUE_BY_ID: Final = text(
+DUE_BY_ID: Final = text(
     f"""
     SELECT d.id, d.endpoint_id, p.breaker, p.rate_limit
     FROM delivery d JOIN endpoint p ON p.id = d.endpoint_id AND {_MAY_BE_SENT_TO}
-    WHERE d.id = {_THESE} AND {_IS_DUE_BY_ID} AND NOT EXISTS ({_AN_OLDER_ONE}) ORDER BY d.next_attempt_at, d.id
+    WHERE d.id = {_THESE} AND {_IS_DUE_BY_ID} AND {_HEADS_TIME} IS NULL ORDER BY d.next_attempt_at, d.id
     """  # noqa: S608 (fragments of this file)
 )
 
-_TAKE: Final = text(
+TAKE: Final = text(
     f"""
     WITH mine AS (
         SELECT d.id FROM delivery d WHERE d.id = {_THESE} AND {_IS_DUE_BY_ID} FOR UPDATE SKIP LOCKED
@@ -152,16 +153,16 @@ _DESTINATIONS: Final = text(
 )
 
 _RELEASE: Final = text(
-    """
+    f"""
     WITH r AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id text, number int, endpoint text)
     ), given_back AS (
         UPDATE delivery d SET leased_until = NULL, attempts = d.attempts - 1 FROM r
-        WHERE d.id = r.id AND d.id = ANY(ARRAY(SELECT id FROM r)) AND d.closed_at IS NULL AND d.attempts = r.number
+        WHERE d.id = r.id AND d.id = ANY(ARRAY(SELECT id FROM r)) AND {IS_OPEN} AND d.attempts = r.number
     )
     UPDATE endpoint SET not_before = :now
     WHERE id = ANY(ARRAY(SELECT DISTINCT endpoint FROM r)) AND breaker = 'half_open'
-    """
+    """  # noqa: S608 (fragments of our own)
 )
 """A probe that is not made must not keep the next one waiting for its lease."""
 
@@ -170,7 +171,7 @@ _SUCCESSORS: Final = text(
     SELECT d.id FROM jsonb_to_recordset(CAST(:pairs AS jsonb)) AS k (endpoint text, payout text)
     CROSS JOIN LATERAL (
         SELECT id, next_attempt_at, leased_until, attempts FROM delivery
-        WHERE endpoint_id = k.endpoint AND payout_id = k.payout AND state = 'open' ORDER BY sequence LIMIT 1
+        WHERE endpoint_id = k.endpoint AND payout_id = k.payout AND closed_at IS NULL ORDER BY sequence LIMIT 1
     ) AS d WHERE {_MAY_GO}
     """  # noqa: S608 (fragments of this file)
 )
@@ -186,20 +187,15 @@ _DUE: Final = f"""
         SELECT p.id, greatest(10, CAST(:most AS bigint) / count(*) OVER ()) AS share,
             CASE WHEN p.breaker <> 'closed' THEN 1 ELSE coalesce(p.rate_limit, CAST(:most AS bigint)) END AS most
         FROM owed JOIN endpoint p ON p.id = owed.id AND {_MAY_BE_SENT_TO}
-        WHERE EXISTS (
-            SELECT FROM delivery d WHERE d.endpoint_id = p.id AND d.state = 'open' AND d.next_attempt_at <= :now
-        )
+        WHERE (
+            SELECT min(d.next_attempt_at) FROM delivery d WHERE d.endpoint_id = p.id AND d.state = 'open'
+        ) <= :now
     ), due AS MATERIALIZED (
         SELECT d.*, place.most, row_number() OVER (
             PARTITION BY d.endpoint_id, d.older_at IS NULL ORDER BY d.next_attempt_at, d.id
         ) AS place
         FROM place CROSS JOIN LATERAL (
-            SELECT d.id, d.endpoint_id, d.next_attempt_at, (
-                SELECT older.next_attempt_at FROM delivery older
-                WHERE older.endpoint_id = d.endpoint_id AND older.payout_id = d.payout_id
-                    AND older.state = 'open' AND older.sequence < d.sequence ORDER BY older.sequence LIMIT 1
-            ) AS older_at
-            FROM delivery d
+            SELECT d.id, d.endpoint_id, d.next_attempt_at, {_HEADS_TIME} AS older_at FROM delivery d
             WHERE d.endpoint_id = place.id AND d.state = 'open' AND d.next_attempt_at <= :now AND {_NOBODYS}
             ORDER BY d.next_attempt_at LIMIT place.share
         ) AS d
@@ -211,12 +207,11 @@ From one endpoint to the next by the index, not through the rows: one with a lon
 to, costs as much as any other and stands in nobody's way.
 """
 
-_SWEEP: Final = text(
+SWEEP: Final = text(
     f"""
     WITH {_DUE}, parked AS (
-        UPDATE delivery d SET next_attempt_at = greatest(due.older_at, :now + interval '1 minute') FROM due
-        WHERE d.id = due.id AND due.older_at IS NOT NULL
-            AND d.id = ANY(ARRAY(SELECT id FROM due WHERE older_at IS NOT NULL)) AND d.closed_at IS NULL
+        UPDATE delivery d SET next_attempt_at = greatest({_HEADS_TIME}, :now + interval '1 minute')
+        WHERE d.id = ANY(ARRAY(SELECT id FROM due WHERE older_at IS NOT NULL)) AND {IS_OPEN}
     )
     SELECT id FROM due WHERE older_at IS NULL AND place <= most
     ORDER BY place, next_attempt_at LIMIT CAST(:most AS bigint)

@@ -88,7 +88,7 @@ _OPEN: Final = text(
 _BRING_FORWARD: Final = text(
     """
     UPDATE delivery SET next_attempt_at = least(next_attempt_at, :now)
-    WHERE endpoint_id = :endpoint AND state = 'open' AND (leased_until IS NULL OR leased_until < :now)
+    WHERE endpoint_id = :endpoint AND closed_at IS NULL AND (leased_until IS NULL OR leased_until < :now)
         AND (id = :id OR payout_id = :payout AND sequence < :sequence)
     RETURNING id
     """

@@ -11,6 +11,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlmodel import Session
 
+from payouts.deliveries import IS_OPEN
+
 MOST: Final = 1_000
 """Rows looked at in one transaction: some 10 ms."""
 
@@ -31,10 +33,11 @@ def prune_bodies(session: Session, before: datetime, after: str, most: int = MOS
     return pruned, reached
 
 
-def prune_deliveries(session: Session, before: datetime, most: int = MOST) -> int:
-    """Delete deliveries that were closed before then. Returns how many."""
-    asked = {"bound": _first_id("dlv", before), "before": before, "most": most}
-    return session.connection().execute(_DELIVERIES, asked).rowcount
+def prune_deliveries(session: Session, before: datetime, after: str, most: int = MOST) -> tuple[int, str | None]:
+    """Delete deliveries that were closed before then. Looks on, and returns, as `prune_bodies` does."""
+    asked = {"bound": _first_id("dlv", before), "before": before, "after": after, "most": most}
+    pruned, reached = session.connection().execute(_DELIVERIES, asked).one()
+    return pruned, reached
 
 
 def prune_notices(session: Session, before: datetime, most: int = MOST) -> int:
@@ -63,28 +66,32 @@ _ATTEMPTS: Final = text(
 )
 
 _BODIES: Final = text(
-    """
+    f"""
     WITH page AS MATERIALIZED (
         SELECT id, payload IS NOT NULL AS is_whole FROM payout_event
         WHERE id > :after AND id < :bound ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
     ), pruned AS (
         UPDATE payout_event e SET payload = NULL
         WHERE e.id = ANY(ARRAY(SELECT id FROM page WHERE is_whole))
-            AND NOT EXISTS (SELECT FROM delivery d WHERE d.event_id = e.id AND d.closed_at IS NULL)
+            AND (SELECT d.id FROM delivery d WHERE d.event_id = e.id AND {IS_OPEN} LIMIT 1) IS NULL
         RETURNING e.id
     )
     SELECT (SELECT count(*) FROM pruned), (SELECT max(id) FROM page)
-    """
+    """  # noqa: S608 (a fragment of our own)
 )
 
 _DELIVERIES: Final = text(
     """
-    DELETE FROM delivery WHERE id = ANY(ARRAY(
-        SELECT d.id FROM delivery d
-        WHERE d.id < :bound AND d.closed_at < :before
-            AND NOT EXISTS (SELECT FROM payout_event e WHERE e.id = d.event_id AND e.payload IS NOT NULL)
-        ORDER BY d.id LIMIT :most FOR UPDATE SKIP LOCKED
-    ))
+    WITH page AS MATERIALIZED (
+        SELECT id, event_id, closed_at FROM delivery
+        WHERE id > :after AND id < :bound ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+    ), pruned AS (
+        DELETE FROM delivery WHERE id = ANY(ARRAY(
+            SELECT id FROM page WHERE closed_at < :before
+                AND (SELECT e.payload FROM payout_event e WHERE e.id = page.event_id LIMIT 1) IS NULL
+        )) RETURNING id
+    )
+    SELECT (SELECT count(*) FROM pruned), (SELECT max(id) FROM page)
     """
 )
 
@@ -92,7 +99,7 @@ _NOTICES: Final = text(
     """
     DELETE FROM notice WHERE id = ANY(ARRAY(
         SELECT n.id FROM notice n WHERE n.id < :bound AND n.next_mail_at IS NULL
-            AND NOT EXISTS (SELECT FROM delivery d WHERE d.event_id = n.id)
+            AND (SELECT d.id FROM delivery d WHERE d.event_id = n.id LIMIT 1) IS NULL
         ORDER BY n.id LIMIT :most FOR UPDATE SKIP LOCKED
     ))
     """
@@ -101,8 +108,10 @@ _NOTICES: Final = text(
 _DROP: Final = text(
     """
     UPDATE delivery SET state = 'dropped', closed_at = :now, leased_until = NULL WHERE id = ANY(ARRAY(
-        SELECT d.id FROM endpoint p JOIN delivery d ON d.endpoint_id = p.id AND d.state = 'open'
-        WHERE p.deleted_at IS NOT NULL LIMIT :most FOR UPDATE OF d SKIP LOCKED
+        SELECT d.id FROM endpoint p CROSS JOIN LATERAL (
+            SELECT id FROM delivery WHERE endpoint_id = p.id AND state = 'open' ORDER BY next_attempt_at
+            LIMIT :most FOR UPDATE SKIP LOCKED
+        ) d WHERE p.deleted_at IS NOT NULL LIMIT :most
     ))
     """
 )

@@ -21,27 +21,31 @@ START_AGAIN_AFTER: Final = timedelta(hours=12)
 _log = structlog.get_logger(__name__)
 
 
-class _Bodies:
-    """How far the bodies were looked at; those passed over are looked at again with the next round."""
+Look = Callable[[Session, datetime, str], tuple[int, str | None]]
 
-    def __init__(self) -> None:
-        self._reached = ""
-        self._began_at = datetime.now(UTC)
+
+class _Round:
+    """How far one kind was looked at. What was passed over is looked at again with the next round."""
+
+    def __init__(self, kind: str, look: Look) -> None:
+        self._kind, self._look = kind, look
+        self._reached, self._began_at = "", datetime.now(UTC)
 
     def step(self, session: Session, before: datetime) -> int:
-        """Look at the next ones. Returns how many were looked at, or 0 at the end."""
+        """Look at the next ones. Returns 0 at the end."""
         now = datetime.now(UTC)
         if now - self._began_at > START_AGAIN_AFTER:
             self._reached, self._began_at = "", now
-        pruned, reached = retention.prune_bodies(session, before, self._reached)
+        pruned, reached = self._look(session, before, self._reached)
         if reached is None:
             return 0
         self._reached = reached
-        metrics.PRUNED.labels("bodies").inc(pruned)
+        metrics.PRUNED.labels(self._kind).inc(pruned)
         return retention.MOST
 
 
-_bodies: Final = _Bodies()
+_bodies: Final = _Round("bodies", retention.prune_bodies)
+_deliveries: Final = _Round("deliveries", retention.prune_deliveries)
 
 
 def prune() -> None:
@@ -55,7 +59,7 @@ def prune() -> None:
     if days := known.keep_deliveries_days:
         old = now - timedelta(days=days)
         _repeat("", lambda session: _bodies.step(session, old), deadline)
-        _repeat("deliveries", lambda session: retention.prune_deliveries(session, old), deadline)
+        _repeat("", lambda session: _deliveries.step(session, old), deadline)
         _repeat("notices", lambda session: retention.prune_notices(session, old), deadline)
 
 

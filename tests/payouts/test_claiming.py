@@ -1,10 +1,11 @@
 """Who may go and who has to wait: room, gates, giving back, and a sweep that no backlog can blind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlmodel import col, select
 
 from models.database import transaction
@@ -12,6 +13,7 @@ from models.endpoint import Breaker, Endpoint
 from models.lifecycle import PayoutStatus
 from models.outbox import Delivery
 from models.payout import Payout
+from payouts import claiming, recording, retention
 from payouts.claiming import Claims, claim, most_overdue, release, successors, sweep_due
 from payouts.deliveries import LEASE, Claimed, Finished, Outcome
 from payouts.recording import record
@@ -365,3 +367,68 @@ def test_the_most_overdue_is_one_that_could_have_gone(now: datetime) -> None:
     do_claim(now)
     with transaction() as session:
         assert most_overdue(session, now) is None
+
+
+# --- plans
+
+
+@pytest.fixture
+def old_statistics(database: None) -> None:
+    """Have a history on record, and statistics from when nothing was open."""
+    with transaction() as session:
+        connection = session.connection()
+        connection.execute(text(_HISTORY))
+        connection.execute(text("ANALYZE delivery"))
+
+
+_HISTORY = """
+    INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, state, attempts, created_at, next_attempt_at,
+        closed_at)
+    SELECT 'dlv_' || n, 'ep_' || n % 50, 'pay_' || n / 4, 'evt_' || n, n % 4, 'delivered', 1, now(), now(), now()
+    FROM generate_series(1, 20000) n
+"""
+
+_IDS: dict[str, Any] = {"ids": '["dlv_1", "dlv_2"]'}
+_NO_ROWS: dict[str, Any] = {"rows": "[]"}
+
+PLANS: dict[str, tuple[TextClause, dict[str, Any], set[tuple[str, str]]]] = {
+    "claim": (claiming.DUE_BY_ID, _IDS, {("d", "pk_delivery"), ("older", "ix_delivery_open")}),
+    "take": (claiming.TAKE, _IDS | {"lease": None}, {("d", "pk_delivery"), ("d_1", "pk_delivery")}),
+    "release": (claiming._RELEASE, _NO_ROWS, {("d", "pk_delivery")}),
+    "record": (recording._RECORD, _NO_ROWS, {("d", "pk_delivery")}),
+    "successors": (claiming._SUCCESSORS, {"pairs": "[]"}, {("delivery", "ix_delivery_open")}),
+    "sweep": (
+        claiming.SWEEP,
+        {"most": 5_000},
+        {
+            *((alias, "ix_delivery_due") for alias in ("delivery", "d", "d_1")),
+            *((alias, "ix_delivery_open") for alias in ("older", "older_1")),
+            ("d_2", "pk_delivery"),
+        },
+    ),
+    "bodies": (
+        retention._BODIES,
+        {"after": "", "bound": "evt_1", "most": 1_000},
+        {("d", "ix_delivery_event")},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_no_statistics_turn_a_look_up_into_a_scan(old_statistics: None, name: str) -> None:
+    statement, asked, expected = PLANS[name]
+    used = {"now": datetime.now(UTC)} if ":now" in statement.text else {}
+
+    with transaction() as session:
+        explain = text(f"EXPLAIN (FORMAT JSON) {statement.text}")
+        (plan,) = session.connection().execute(explain, {**asked, **used}).scalar_one()
+
+    assert set(_reads(plan["Plan"])) == expected
+
+
+def _reads(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Return by which index each part of a plan reads deliveries."""
+    if node.get("Relation Name") == "delivery" and "Scan" in node["Node Type"]:
+        yield node["Alias"], node.get("Index Name", "no index")
+    for child in node.get("Plans", ()):
+        yield from _reads(child)

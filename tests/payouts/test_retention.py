@@ -148,11 +148,12 @@ def test_a_delivery_goes_only_after_the_body_so_that_no_event_seems_missed(then:
     (payout,) = some_history(1)
     attempt_all()
 
-    too_soon = prune_once(retention.prune_deliveries, then)
+    too_soon, reached = prune_once(retention.prune_deliveries, then, "")
     prune_once(retention.prune_bodies, then, "")
-    in_time = prune_once(retention.prune_deliveries, then)
+    in_time, _ = prune_once(retention.prune_deliveries, then, "")
 
     assert (too_soon, in_time, get_deliveries(payout)) == (0, 2, [])
+    assert prune_once(retention.prune_deliveries, then, reached) == (0, None)
 
 
 def test_what_is_open_is_never_touched_nor_is_what_it_needs(then: datetime) -> None:
@@ -166,7 +167,7 @@ def test_what_is_open_is_never_touched_nor_is_what_it_needs(then: datetime) -> N
         )
 
     prune_once(retention.prune_bodies, then + LATER, "")
-    prune_once(retention.prune_deliveries, then + LATER)
+    prune_once(retention.prune_deliveries, then + LATER, "")
 
     assert len(get_deliveries(payout)) == 4
     assert all(event.payload for event in get_events(payout))
@@ -196,7 +197,7 @@ def test_notices_go_after_their_deliveries(then: datetime) -> None:
     attempt_all()
 
     too_soon = prune_once(retention.prune_notices, then)
-    prune_once(retention.prune_deliveries, then)
+    prune_once(retention.prune_deliveries, then, "")
     in_time = prune_once(retention.prune_notices, then)
 
     assert (too_soon, in_time, number(Notice)) == (0, 1, 0)
@@ -228,10 +229,11 @@ def _states(endpoint: Endpoint) -> Sequence[str]:
 
 def test_the_job_prunes_all_of_it_in_many_small_steps(then: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "MOST", 2)
-    for function in (retention.prune_attempts, retention.prune_deliveries, retention.drop_what_nobody_awaits):
+    for function in (retention.prune_attempts, retention.prune_bodies, retention.prune_deliveries):
         monkeypatch.setattr(function, "__defaults__", (2,))
-    monkeypatch.setattr(retention.prune_bodies, "__defaults__", (2,))
-    monkeypatch.setattr(reconciler.prune, "_bodies", reconciler.prune._Bodies())
+    for name in ("bodies", "deliveries"):
+        look = getattr(retention, f"prune_{name}")
+        monkeypatch.setattr(reconciler.prune, f"_{name}", reconciler.prune._Round(name, look))
     an_endpoint()
     some_history(4)
     attempt_all()

@@ -82,7 +82,18 @@ def _create_notice() -> None:
 
 
 def _index_what_is_due_by_endpoint() -> None:
-    """Find what is due of each endpoint: one with a long backlog must not stand in front of the others."""
+    """Find what is due of each endpoint: one with a long backlog must not stand in front of the others.
+
+    Two indexes of open deliveries begin with the endpoint now, and each answers to its own word for "open".
+    """
+    op.drop_index("ix_delivery_open", table_name="delivery")
+    op.create_index(
+        "ix_delivery_open",
+        "delivery",
+        ["endpoint_id", "payout_id", "sequence"],
+        unique=False,
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
     op.drop_index("ix_delivery_due", table_name="delivery")
     op.create_index(
         "ix_delivery_due",

@@ -1,0 +1,209 @@
+"""What claiming costs when a thousand endpoints are owed a hundred thousand deliveries, whatever the history.
+
+The history is made of deliveries that are closed, each with its attempt, ten for every event. It is grown tenfold and
+tenfold again under the same open deliveries. The planner's statistics are those from before anything was open, as they
+are when a backlog comes about, and then fresh ones: neither may make a claim read the backlog or the history.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from benchmarks.ground import Ground
+from benchmarks.place import Place
+from benchmarks.plan import percentile
+from benchmarks.tables import Check, Figure
+
+ENDPOINTS: Final = 1_000
+PAYOUTS_EACH: Final = 50
+OPEN_EACH: Final = 2
+"""Deliveries of each payout: the first is the head, the second waits behind it."""
+HISTORY: Final = (20_000, 200_000)
+AT_A_TIME: Final = 100
+CLAIMS: Final = 400
+SWEEPS: Final = 20
+LONGEST_CLAIM_MS: Final = 5.0
+MOST_GROWTH: Final = 1.5
+
+_ENDPOINTS: Final = """
+    INSERT INTO endpoint (id, organisation_id, url, description, is_enabled, sealed, created_at, updated_at)
+    SELECT 'ep_' || lpad(to_hex(n), 28, '0'), e.organisation_id, e.url, '', true, e.sealed, now(), now()
+    FROM generate_series(1, %s) n, (SELECT * FROM endpoint LIMIT 1) e
+"""
+_EVENTS: Final = """
+    INSERT INTO payout_event
+        (id, payout_id, organisation_id, test_mode, sequence, status, source, created_at, payload)
+    SELECT 'evt_' || lpad(to_hex(n), 28, '0'), 'pay_' || lpad(to_hex(n / 2), 28, '0'), o.id, false, 1 + n %% 2,
+        'initiated', 'webhook', now(), repeat('x', 400)
+    FROM generate_series(%s::bigint, %s::bigint) n, (SELECT id FROM organisation LIMIT 1) o
+"""
+_CLOSED: Final = """
+    INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, state, attempts, created_at, next_attempt_at,
+        closed_at)
+    SELECT 'dlv_' || lpad(to_hex(n), 28, '0'), 'ep_' || lpad(to_hex(1 + n %% %s), 28, '0'),
+        'pay_' || lpad(to_hex(n / 20), 28, '0'), 'evt_' || lpad(to_hex(n / 10), 28, '0'), 1 + (n / 10) %% 2,
+        'delivered', 1, now(), now(), now()
+    FROM generate_series(%s::bigint, %s::bigint) n
+"""
+_ATTEMPTS: Final = """
+    INSERT INTO attempt (delivery_id, number, started_at, duration_ms, outcome, status_code)
+    SELECT 'dlv_' || lpad(to_hex(n), 28, '0'), 1, now(), 12, 'delivered', 204
+    FROM generate_series(%s::bigint, %s::bigint) n
+"""
+_OPEN: Final = """
+    INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at)
+    SELECT 'dlv_e' || lpad(to_hex(n), 27, '0'), 'ep_' || lpad(to_hex(1 + (n / 2) %% %s), 28, '0'),
+        'pay_e' || lpad(to_hex(n / 2), 27, '0'), 'evt_' || lpad(to_hex(n %% 1000), 28, '0'), 1 + n %% 2, now(), now()
+    FROM generate_series(0, %s - 1) n
+"""
+_AS_BEFORE: Final = "UPDATE delivery SET leased_until = NULL, attempts = 0 WHERE state = 'open' AND attempts > 0"
+
+
+def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
+    """Measure at each size of the history. One round: the claims are the repetitions."""
+    del seconds, rounds
+    _prepare(ground.real)
+    claims = Figure(f"a claim of {AT_A_TIME}, of 100,000 open deliveries of 1,000 endpoints", "ms at p50", {})
+    sweeps = Figure("a sweep of the same, once a second", "ms at p50", {})
+    claim_times: dict[str, list[float]] = {}
+    sweep_times: dict[str, list[float]] = {}
+    plans = ""
+    for closed in HISTORY:
+        _grow(ground.real, closed)
+        for statistics in ("old statistics", "fresh statistics"):
+            if statistics == "fresh statistics":
+                _run(ground.real, "ANALYZE delivery, attempt, payout_event")
+            name = f"{closed:,} closed, {statistics}"
+            found = _timed(_claims(ground.real))
+            claim_times[name] = [percentile(found, 0.5)]
+            claims.checks.append(_bounded(f"p99, {name}", percentile(found, 0.99), LONGEST_CLAIM_MS))
+            found = _timed(_sweeps())
+            sweep_times[name] = [percentile(found, 0.5)]
+            plans = _plans(name)
+            claims.notes.append(plans)
+        _run(ground.real, "DELETE FROM delivery WHERE state = 'open'", "VACUUM ANALYZE delivery, attempt, payout_event")
+    claims.values, sweeps.values = claim_times, sweep_times
+    for figure in (claims, sweeps):
+        first, *_, last = [values[0] for values in figure.values.values()]
+        figure.checks.append(_bounded("100 times the history ÷ once", last / first, MOST_GROWTH, unit=""))
+    return [claims, sweeps]
+
+
+def _bounded(name: str, value: float, bound: float, *, unit: str = " ms") -> Check:
+    return Check(name, [value], bound, at_most=True, unit=unit)
+
+
+def _prepare(place: Place) -> None:
+    place.clear()
+    with place.connect() as connection:
+        connection.execute(_ENDPOINTS, [ENDPOINTS])
+        connection.execute("ANALYZE endpoint")
+
+
+def _grow(place: Place, closed: int) -> None:
+    """Bring the history to so many closed deliveries, look at it, and then owe what is open."""
+    with place.connect() as connection:
+        start = place.number("SELECT count(*) FROM delivery")
+        connection.execute(_EVENTS, [start // 10, closed // 10 - 1])
+        connection.execute(_CLOSED, [ENDPOINTS, start, closed - 1])
+        connection.execute(_ATTEMPTS, [start, closed - 1])
+        connection.execute("VACUUM ANALYZE delivery, attempt, payout_event")
+        connection.execute(_OPEN, [ENDPOINTS, ENDPOINTS * PAYOUTS_EACH * OPEN_EACH])
+        connection.execute("CHECKPOINT")
+
+
+def _run(place: Place, *statements: str) -> None:
+    with place.connect() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _timed(calls: Iterator[Callable[[], None]]) -> list[float]:
+    found = []
+    for call in calls:
+        started = time.monotonic()
+        call()
+        found.append((time.monotonic() - started) * 1_000)
+    return found
+
+
+def _claims(place: Place) -> Iterator[Callable[[], None]]:
+    """Claim heads of many endpoints at a time, each claim a transaction with its commit."""
+    from models.database import transaction
+    from payouts.claiming import claim
+
+    with place.connect() as connection:
+        found = connection.execute("SELECT id FROM delivery WHERE state = 'open' AND sequence = 1 ORDER BY md5(id)")
+        ids = [row[0] for row in found]
+
+    def one(asked: list[str]) -> Callable[[], None]:
+        def run() -> None:
+            with transaction() as session:
+                claims = claim(session, asked, datetime.now(UTC))
+            if len(claims.claimed) != len(asked):
+                raise RuntimeError(f"{len(claims.claimed)} of {len(asked)} claimed")
+
+        return run
+
+    one(ids[-AT_A_TIME:])()  # the first finds cold caches and no connection
+    for start in range(0, CLAIMS * AT_A_TIME, AT_A_TIME):
+        yield one(ids[start : start + AT_A_TIME])
+    _run(place, _AS_BEFORE)
+
+
+def _sweeps() -> Iterator[Callable[[], None]]:
+    from models.database import transaction
+    from payouts.claiming import sweep_due
+
+    def run() -> None:
+        with transaction() as session:
+            sweep_due(session, datetime.now(UTC), 5_000)
+
+    run()  # puts off what waits behind others, once
+    for _ in range(SWEEPS):
+        yield run
+
+
+def _plans(name: str) -> str:
+    """Return how the statements of a claim and of a sweep were carried out. Nothing stays claimed."""
+    from models.database import engine
+    from payouts import claiming
+    from payouts.standing import as_json
+
+    now = datetime.now(UTC)
+    with engine().connect() as connection:
+        ids = connection.execute(text("SELECT id FROM delivery WHERE state = 'open' AND sequence = 1 LIMIT 100"))
+        asked = {"ids": as_json([row[0] for row in ids]), "now": now}
+        lines = [
+            f"- due by id: {_digest(connection, claiming.DUE_BY_ID.text, asked)}",
+            f"- take: {_digest(connection, claiming.TAKE.text, {**asked, 'lease': now + timedelta(seconds=45)})}",
+            f"- sweep: {_digest(connection, claiming.SWEEP.text, {'now': now, 'most': 5_000})}",
+        ]
+        connection.rollback()
+    return f"{name}:\n\n" + "\n".join(lines)
+
+
+def _digest(connection: Connection, statement: str, asked: dict[str, Any]) -> str:
+    """Return which tables a statement reads and how, with the rows it looked at and the pages it touched."""
+    explain = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+    (plan,) = connection.execute(explain, asked).scalar_one()
+    scans: dict[str, int] = {}
+    for node in _nodes(plan["Plan"]):
+        if relation := node.get("Relation Name"):
+            how = f"{node['Node Type'].lower()} on {node.get('Index Name', relation)}"
+            scans[how] = scans.get(how, 0) + round(node["Actual Rows"] * node["Actual Loops"])
+        elif "Index Name" in node:
+            how = f"{node['Node Type'].lower()} on {node['Index Name']}"
+            scans[how] = scans.get(how, 0) + round(node["Actual Rows"] * node["Actual Loops"])
+    pages = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+    read = ", ".join(f"{how} ({rows} rows)" for how, rows in scans.items())
+    return f"{plan['Execution Time']:.1f} ms, {pages} pages; {read}"
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
