@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import apply, claims, deliver, ingest, machine, recovery, story, verify
+from benchmarks import apply, claims, deliver, fairness, ingest, machine, recovery, story, verify
 from benchmarks.ground import Ground
 from benchmarks.tables import Figure
 
@@ -20,6 +20,7 @@ FIGURES: Final[dict[str, Callable[[Ground, float, int], list[Figure]]]] = {
     "apply": apply.measure,
     "deliver": deliver.measure,
     "claims": claims.measure,
+    "fairness": fairness.measure,
     "story": story.measure,
     "latency": story.latency,
     "recovery": recovery.measure,

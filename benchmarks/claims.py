@@ -1,4 +1,4 @@
-"""What claiming costs when a thousand endpoints are owed a hundred thousand deliveries, whatever the history.
+"""What claiming and pruning cost while a thousand endpoints are owed a hundred thousand deliveries, at any history.
 
 The history is made of deliveries that are closed, each with its attempt, ten for every event. It is grown tenfold and
 tenfold again under the same open deliveries. The planner's statistics are those from before anything was open, as they
@@ -6,11 +6,12 @@ are when a backlog comes about, and then fresh ones: neither may make a claim re
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
+from sqlmodel import Session
 
 from benchmarks.ground import Ground
 from benchmarks.place import Place
@@ -25,7 +26,9 @@ HISTORY: Final = (20_000, 200_000)
 AT_A_TIME: Final = 100
 CLAIMS: Final = 400
 SWEEPS: Final = 20
+PRUNES: Final = 10
 LONGEST_CLAIM_MS: Final = 5.0
+LONGEST_PRUNE_MS: Final = 100.0
 MOST_GROWTH: Final = 1.5
 
 _ENDPOINTS: Final = """
@@ -68,9 +71,10 @@ def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
     _prepare(ground.real)
     claims = Figure(f"a claim of {AT_A_TIME}, of 100,000 open deliveries of 1,000 endpoints", "ms at p50", {})
     sweeps = Figure("a sweep of the same, once a second", "ms at p50", {})
+    prunes = Figure("pruning 1,000 of the history", "ms at p50", {})
     claim_times: dict[str, list[float]] = {}
     sweep_times: dict[str, list[float]] = {}
-    plans = ""
+    prune_times: dict[str, list[float]] = {}
     for closed in HISTORY:
         _grow(ground.real, closed)
         for statistics in ("old statistics", "fresh statistics"):
@@ -82,14 +86,19 @@ def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
             claims.checks.append(_bounded(f"p99, {name}", percentile(found, 0.99), LONGEST_CLAIM_MS))
             found = _timed(_sweeps())
             sweep_times[name] = [percentile(found, 0.5)]
-            plans = _plans(name)
-            claims.notes.append(plans)
+            claims.notes.append(_plans(name))
+        for kind, step in _steps().items():
+            found = _timed(step for _ in range(PRUNES))
+            prune_times[f"{kind}, of {closed:,} closed"] = [percentile(found, 0.5)]
+            prunes.checks.append(_bounded(f"p99, {kind}, of {closed:,}", percentile(found, 0.99), LONGEST_PRUNE_MS))
         _run(ground.real, "DELETE FROM delivery WHERE state = 'open'", "VACUUM ANALYZE delivery, attempt, payout_event")
-    claims.values, sweeps.values = claim_times, sweep_times
+    _run(ground.real, "DELETE FROM endpoint WHERE id IN (SELECT endpoint_id FROM delivery)")
+    ground.real.clear()
+    claims.values, sweeps.values, prunes.values = claim_times, sweep_times, prune_times
     for figure in (claims, sweeps):
         first, *_, last = [values[0] for values in figure.values.values()]
         figure.checks.append(_bounded("100 times the history ÷ once", last / first, MOST_GROWTH, unit=""))
-    return [claims, sweeps]
+    return [claims, sweeps, prunes]
 
 
 def _bounded(name: str, value: float, bound: float, *, unit: str = " ms") -> Check:
@@ -121,7 +130,7 @@ def _run(place: Place, *statements: str) -> None:
             connection.execute(statement)
 
 
-def _timed(calls: Iterator[Callable[[], None]]) -> list[float]:
+def _timed(calls: Iterable[Callable[[], None]]) -> list[float]:
     found = []
     for call in calls:
         started = time.monotonic()
@@ -156,7 +165,7 @@ def _claims(place: Place) -> Iterator[Callable[[], None]]:
 
 def _sweeps() -> Iterator[Callable[[], None]]:
     from models.database import transaction
-    from payouts.claiming import sweep_due
+    from payouts.sweeping import sweep_due
 
     def run() -> None:
         with transaction() as session:
@@ -167,10 +176,33 @@ def _sweeps() -> Iterator[Callable[[], None]]:
         yield run
 
 
+def _steps() -> dict[str, Callable[[], None]]:
+    """Return what prunes a thousand of each kind, and takes it back, so that every size keeps its history."""
+    from models.database import engine
+    from payouts import retention
+
+    later = datetime.now(UTC) + timedelta(days=1)
+    kinds: dict[str, Callable[[Session], object]] = {
+        "attempts": lambda session: retention.prune_attempts(session, later),
+        "bodies": lambda session: retention.prune_bodies(session, later, ""),
+        "deliveries": lambda session: retention.prune_deliveries(session, later, ""),
+    }
+
+    def taken_back(step: Callable[[Session], object]) -> Callable[[], None]:
+        def run() -> None:
+            with Session(engine()) as session:
+                step(session)
+                session.rollback()
+
+        return run
+
+    return {kind: taken_back(step) for kind, step in kinds.items()}
+
+
 def _plans(name: str) -> str:
     """Return how the statements of a claim and of a sweep were carried out. Nothing stays claimed."""
     from models.database import engine
-    from payouts import claiming
+    from payouts import claiming, sweeping
     from payouts.standing import as_json
 
     now = datetime.now(UTC)
@@ -180,7 +212,7 @@ def _plans(name: str) -> str:
         lines = [
             f"- due by id: {_digest(connection, claiming.DUE_BY_ID.text, asked)}",
             f"- take: {_digest(connection, claiming.TAKE.text, {**asked, 'lease': now + timedelta(seconds=45)})}",
-            f"- sweep: {_digest(connection, claiming.SWEEP.text, {'now': now, 'most': 5_000})}",
+            f"- sweep: {_digest(connection, sweeping.SWEEP.text, {'now': now, 'most': 5_000})}",
         ]
         connection.rollback()
     return f"{name}:\n\n" + "\n".join(lines)

@@ -1,6 +1,7 @@
 """A partner that is never the bottleneck: answers 204 and remembers when each `webhook-id` first came.
 
 `python -m benchmarks.sink PORT [CORE]`. GET /received tells the numbers, GET /times the times, GET /forget starts anew.
+POST /hang is never answered.
 """
 
 import asyncio
@@ -77,6 +78,8 @@ class Sink(asyncio.Protocol):
         if head.startswith(b"GET "):
             body = self._ledger.answer(head.split(b" ", 2)[1])
             return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+        if head.startswith(b"POST /hang"):
+            return b""
         self._ledger.note(head)
         return _NO_CONTENT
 

@@ -1,15 +1,16 @@
 """Who may be attempted now: claimed by id, found by the sweep, given back when there is no time for them after all."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from models.endpoint import Breaker
-from payouts.deliveries import IS_OPEN, LEASE, Claimed, Destination, Finished
+from payouts.deliveries import HEADS_TIME, IS_OPEN, LEASE, MAY_BE_SENT_TO, MAY_GO, Claimed, Finished
+from payouts.destinations import destinations
 from payouts.gates import Gate, admit
 from payouts.standing import as_json
 
@@ -31,19 +32,21 @@ def claim(session: Session, ids: Sequence[str], now: datetime, room: Room | None
     claims = Claims()
     gates: dict[str, Gate] = {}
     chosen: list[str] = []
-    for endpoint_id, gate, due in _by_endpoint(session, ids, now):
-        most = len(due) if room is None else max(0, min(len(due), room(endpoint_id)))
-        if gate.stands_open:
-            chosen += due[:most]
-            if most < len(due):
-                claims.waiting[endpoint_id] = due[most:]
+    due = _by_endpoint(session, ids, now)
+    for endpoint_id, one in due.items():
+        most = len(one.ids) if room is None else max(0, min(len(one.ids), room(endpoint_id)))
+        if one.gate.stands_open:
+            chosen += one.ids[:most]
+            if most < len(one.ids):
+                claims.waiting[endpoint_id] = one.ids[most:]
         elif most:
-            gate.asking = due[:most]
-            gates[endpoint_id] = gate
+            one.gate.asking = one.ids[:most]
+            gates[endpoint_id] = one.gate
     if gates:
         chosen += admit(session, gates, now, now + LEASE)
     if chosen:
-        claims.claimed = _take(session, chosen, now)
+        versions = {endpoint_id: one.version for endpoint_id, one in due.items()}
+        claims.claimed = _take(session, chosen, versions, now)
     return claims
 
 
@@ -60,76 +63,48 @@ def successors(session: Session, finished: Sequence[Finished], now: datetime) ->
     return [row[0] for row in session.connection().execute(_SUCCESSORS, {"pairs": asked, "now": now})]
 
 
-def sweep_due(session: Session, now: datetime, most: int) -> list[str]:
-    """Return heads that are due and that nobody has attempted, for every endpoint its share of `most`.
+@dataclass(slots=True)
+class _Due:
+    """What is due of one endpoint, and its row's version."""
 
-    What is due only by its time, and waits behind another of its payout, is put off until that one's time.
-    """
-    return [row[0] for row in session.connection().execute(SWEEP, {"now": now, "most": most})]
-
-
-def most_overdue(session: Session, now: datetime, most: int = 1_000) -> datetime | None:
-    """Return since when the delivery that has waited longest could have gone."""
-    oldest: datetime | None = session.connection().execute(_MOST_OVERDUE, {"now": now, "most": most}).scalar_one()
-    return oldest
+    gate: Gate
+    version: str
+    ids: list[str] = field(default_factory=list)
 
 
-def _by_endpoint(session: Session, ids: Sequence[str], now: datetime) -> list[tuple[str, Gate, list[str]]]:
-    due: dict[str, tuple[Gate, list[str]]] = {}
+def _by_endpoint(session: Session, ids: Sequence[str], now: datetime) -> dict[str, _Due]:
+    due: dict[str, _Due] = {}
     asked = {"ids": as_json(list(ids)), "now": now}
-    for delivery_id, endpoint_id, breaker, rate_limit in session.connection().execute(DUE_BY_ID, asked):
-        if endpoint_id not in due:
-            due[endpoint_id] = (Gate(Breaker(breaker), rate_limit), [])
-        due[endpoint_id][1].append(delivery_id)
-    return [(endpoint_id, gate, found) for endpoint_id, (gate, found) in due.items()]
+    for delivery_id, endpoint_id, breaker, rate_limit, version in session.connection().execute(DUE_BY_ID, asked):
+        found = due.get(endpoint_id)
+        if found is None:
+            found = due[endpoint_id] = _Due(Gate(Breaker(breaker), rate_limit), version)
+        found.ids.append(delivery_id)
+    return due
 
 
-def _take(session: Session, ids: Sequence[str], now: datetime) -> list[Claimed]:
+def _take(session: Session, ids: Sequence[str], versions: Mapping[str, str], now: datetime) -> list[Claimed]:
     leased_until = now + LEASE
     asked = {"ids": as_json(ids), "now": now, "lease": leased_until}
     rows = session.connection().execute(TAKE, asked).all()
     if bare := [row[0] for row in rows if row[5] is None]:  # pruned in the very moment it was asked for again
         session.connection().execute(_BURY, {"ids": bare, "now": now})
         rows = [row for row in rows if row[5] is not None]
-    destinations = _destinations(session, {row[2] for row in rows})
+    to = destinations(session, {row[2]: versions[row[2]] for row in rows})
     return [
-        Claimed(delivery_id, number, endpoint_id, payout_id, event_id, leased_until, payload, destinations[endpoint_id])
+        Claimed(delivery_id, number, endpoint_id, payout_id, event_id, leased_until, payload, to[endpoint_id])
         for delivery_id, number, endpoint_id, payout_id, event_id, payload in rows
     ]
 
 
-def _destinations(session: Session, ids: Collection[str]) -> dict[str, Destination]:
-    """Read each endpoint once, however many of its deliveries were claimed."""
-    if not ids:
-        return {}
-    rows = session.connection().execute(_DESTINATIONS, {"ids": list(ids)})
-    return {row.id: _destination(row) for row in rows}
-
-
-def _destination(row: Any) -> Destination:
-    schedule = None if row.retry_schedule is None else tuple(row.retry_schedule)
-    return Destination(row.url, tuple(row.schemes), row.sealed, row.sealed_headers, schedule)
-
-
-_HEADS_TIME: Final = """(
-    SELECT older.next_attempt_at FROM delivery older
-    WHERE older.endpoint_id = d.endpoint_id AND older.payout_id = d.payout_id
-        AND older.closed_at IS NULL AND older.sequence < d.sequence
-    ORDER BY older.sequence LIMIT 1
-)"""
-"""When the head that a delivery waits behind is due; NULL for a head."""
-_NOBODYS: Final = "(d.leased_until IS NULL OR d.leased_until < :now)"
-_MAY_GO: Final = f"(d.attempts = 0 OR d.next_attempt_at <= :now) AND {_NOBODYS}"
-"""What was never attempted may go as soon as it is a head. Its time only tells the sweep when to look at it."""
-_IS_DUE_BY_ID: Final = f"{IS_OPEN} AND {_MAY_GO}"
-_MAY_BE_SENT_TO: Final = "p.is_enabled AND (p.not_before IS NULL OR p.not_before <= :now)"
+_IS_DUE_BY_ID: Final = f"{IS_OPEN} AND {MAY_GO}"
 _THESE: Final = "ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))"
 
 DUE_BY_ID: Final = text(
     f"""
-    SELECT d.id, d.endpoint_id, p.breaker, p.rate_limit
-    FROM delivery d JOIN endpoint p ON p.id = d.endpoint_id AND {_MAY_BE_SENT_TO}
-    WHERE d.id = {_THESE} AND {_IS_DUE_BY_ID} AND {_HEADS_TIME} IS NULL ORDER BY d.next_attempt_at, d.id
+    SELECT d.id, d.endpoint_id, p.breaker, p.rate_limit, CAST(p.xmin AS text)
+    FROM delivery d JOIN endpoint p ON p.id = d.endpoint_id AND {MAY_BE_SENT_TO}
+    WHERE d.id = {_THESE} AND {_IS_DUE_BY_ID} AND {HEADS_TIME} IS NULL ORDER BY d.next_attempt_at, d.id
     """  # noqa: S608 (fragments of this file)
 )
 
@@ -147,10 +122,6 @@ TAKE: Final = text(
 )
 
 _BURY: Final = text("UPDATE delivery SET state = 'dead', closed_at = :now, leased_until = NULL WHERE id = ANY(:ids)")
-
-_DESTINATIONS: Final = text(
-    "SELECT id, url, schemes, sealed, sealed_headers, retry_schedule FROM endpoint WHERE id = ANY(:ids)"
-)
 
 _RELEASE: Final = text(
     f"""
@@ -172,50 +143,7 @@ _SUCCESSORS: Final = text(
     CROSS JOIN LATERAL (
         SELECT id, next_attempt_at, leased_until, attempts FROM delivery
         WHERE endpoint_id = k.endpoint AND payout_id = k.payout AND closed_at IS NULL ORDER BY sequence LIMIT 1
-    ) AS d WHERE {_MAY_GO}
+    ) AS d WHERE {MAY_GO}
     """  # noqa: S608 (fragments of this file)
 )
 """The head of each queue, if it may go. One probe each: how many wait elsewhere does not matter."""
-
-_DUE: Final = f"""
-    RECURSIVE owed AS (
-        SELECT (SELECT min(endpoint_id) FROM delivery WHERE state = 'open') AS id
-        UNION ALL
-        SELECT (SELECT min(d.endpoint_id) FROM delivery d WHERE d.state = 'open' AND d.endpoint_id > owed.id)
-        FROM owed WHERE owed.id IS NOT NULL
-    ), place AS MATERIALIZED (
-        SELECT p.id, greatest(10, CAST(:most AS bigint) / count(*) OVER ()) AS share,
-            CASE WHEN p.breaker <> 'closed' THEN 1 ELSE coalesce(p.rate_limit, CAST(:most AS bigint)) END AS most
-        FROM owed JOIN endpoint p ON p.id = owed.id AND {_MAY_BE_SENT_TO}
-        WHERE (
-            SELECT min(d.next_attempt_at) FROM delivery d WHERE d.endpoint_id = p.id AND d.state = 'open'
-        ) <= :now
-    ), due AS MATERIALIZED (
-        SELECT d.*, place.most, row_number() OVER (
-            PARTITION BY d.endpoint_id, d.older_at IS NULL ORDER BY d.next_attempt_at, d.id
-        ) AS place
-        FROM place CROSS JOIN LATERAL (
-            SELECT d.id, d.endpoint_id, d.next_attempt_at, {_HEADS_TIME} AS older_at FROM delivery d
-            WHERE d.endpoint_id = place.id AND d.state = 'open' AND d.next_attempt_at <= :now AND {_NOBODYS}
-            ORDER BY d.next_attempt_at LIMIT place.share
-        ) AS d
-    )
-"""  # noqa: S608 (fragments of this file)
-"""What is due of each endpoint that is owed anything, the longest overdue first, its share at most.
-
-From one endpoint to the next by the index, not through the rows: one with a long backlog, or one that may not be sent
-to, costs as much as any other and stands in nobody's way.
-"""
-
-SWEEP: Final = text(
-    f"""
-    WITH {_DUE}, parked AS (
-        UPDATE delivery d SET next_attempt_at = greatest({_HEADS_TIME}, :now + interval '1 minute')
-        WHERE d.id = ANY(ARRAY(SELECT id FROM due WHERE older_at IS NOT NULL)) AND {IS_OPEN}
-    )
-    SELECT id FROM due WHERE older_at IS NULL AND place <= most
-    ORDER BY place, next_attempt_at LIMIT CAST(:most AS bigint)
-    """  # noqa: S608 (fragments of this file)
-)
-
-_MOST_OVERDUE: Final = text(f"WITH {_DUE} SELECT min(next_attempt_at) FROM due WHERE older_at IS NULL")  # noqa: S608

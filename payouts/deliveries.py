@@ -42,6 +42,17 @@ LEASE: Final = timedelta(seconds=45)
 # would be reordered: with old statistics a claim of a hundred rows read the whole backlog a hundred times.
 IS_OPEN: Final = "d.state || '' = 'open'"
 """For deliveries that are found by their ids: no index answers to it but the primary key."""
+HEADS_TIME: Final = """(
+    SELECT older.next_attempt_at FROM delivery older
+    WHERE older.endpoint_id = d.endpoint_id AND older.payout_id = d.payout_id
+        AND older.closed_at IS NULL AND older.sequence < d.sequence
+    ORDER BY older.sequence LIMIT 1
+)"""
+"""When the head that a delivery waits behind is due; NULL for a head."""
+NOBODYS: Final = "(d.leased_until IS NULL OR d.leased_until < :now)"
+MAY_GO: Final = f"(d.attempts = 0 OR d.next_attempt_at <= :now) AND {NOBODYS}"
+"""What was never attempted may go as soon as it is a head. Its time only tells the sweep when to look at it."""
+MAY_BE_SENT_TO: Final = "p.is_enabled AND (p.not_before IS NULL OR p.not_before <= :now)"
 
 
 class Outcome(StrEnum):

@@ -16,9 +16,9 @@ from sqlmodel import Session
 
 from models.database import transaction
 from payouts.attention import Attention, read_attention
-from payouts.claiming import most_overdue
 from payouts.report import StuckReport
 from payouts.stuck import find_stuck
+from payouts.sweeping import most_overdue
 
 _NEWEST: Final = 10_000
 _APPLIED: Final = 100

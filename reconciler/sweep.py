@@ -7,8 +7,8 @@ import structlog
 from sqlalchemy import text
 
 from models.database import transaction
-from payouts.claiming import sweep_due
 from payouts.letters import due_letters
+from payouts.sweeping import sweep_due
 from telemetry import metrics
 from workers.apply import send_apply
 from workers.broker import backlog

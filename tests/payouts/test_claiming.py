@@ -13,10 +13,11 @@ from models.endpoint import Breaker, Endpoint
 from models.lifecycle import PayoutStatus
 from models.outbox import Delivery
 from models.payout import Payout
-from payouts import claiming, recording, retention
-from payouts.claiming import Claims, claim, most_overdue, release, successors, sweep_due
+from payouts import claiming, recording, retention, sweeping
+from payouts.claiming import Claims, claim, release, successors
 from payouts.deliveries import LEASE, Claimed, Finished, Outcome
 from payouts.recording import record
+from payouts.sweeping import most_overdue, sweep_due
 from tests.concurrency import at_once
 from tests.factories import a_payout, an_endpoint, an_integration, get_deliveries, say
 
@@ -398,7 +399,7 @@ PLANS: dict[str, tuple[TextClause, dict[str, Any], set[tuple[str, str]]]] = {
     "record": (recording._RECORD, _NO_ROWS, {("d", "pk_delivery")}),
     "successors": (claiming._SUCCESSORS, {"pairs": "[]"}, {("delivery", "ix_delivery_open")}),
     "sweep": (
-        claiming.SWEEP,
+        sweeping.SWEEP,
         {"most": 5_000},
         {
             *((alias, "ix_delivery_due") for alias in ("delivery", "d", "d_1")),

@@ -12,7 +12,7 @@ from models.endpoint import Endpoint
 from models.lifecycle import PayoutStatus
 from models.outbox import Attempt, Delivery, DeliveryState
 from models.payout import Payout
-from payouts.claiming import Claims, claim, successors, sweep_due
+from payouts.claiming import Claims, claim, successors
 from payouts.deliveries import (
     JITTER,
     LEASE,
@@ -25,6 +25,7 @@ from payouts.deliveries import (
     retry_after,
 )
 from payouts.recording import record
+from payouts.sweeping import sweep_due
 from tests.concurrency import at_once
 from tests.factories import a_payout, an_endpoint, an_integration, get_deliveries, get_events, say
 
