@@ -14,6 +14,8 @@ from selenium.webdriver.common.by import By
 BROWSER: Final = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER: Final = shutil.which("chromedriver")
 LIMIT_SECONDS: Final = 20.0
+SMALLEST_WINDOW: Final = 500
+"""Pixels. A narrower screen is a phone's."""
 
 needs_chromium: Final = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium and chromedriver are not here")
 
@@ -48,20 +50,37 @@ class Page:
             time.sleep(0.02)
         return str(text)
 
+    def read(self, css: str) -> str:
+        """Return an element's text in one step: the page may change between two."""
+        return str(self.driver.execute_script(f"return document.querySelector('{css}').textContent"))
+
+    def come_back(self) -> None:
+        """Return to the page as from another tab."""
+        self.driver.execute_script("document.dispatchEvent(new Event('visibilitychange'))")
+
+    def width(self) -> int:
+        """Return how wide the page is, whatever the screen."""
+        return int(self.driver.execute_script("return document.documentElement.scrollWidth"))
+
     def complaints(self) -> list[str]:
         """Return what the browser has logged since the last time, violations of the content policy among it."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
 @contextlib.contextmanager
-def a_page(*, width: int = 1300, height: int = 1600) -> Iterator[Page]:
+def a_page(*, width: int = 1300, height: int = 1600, runs_scripts: bool = True) -> Iterator[Page]:
     """Open a tab in a browser of its own."""
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER or ""
     for argument in (*ARGUMENTS, f"--window-size={width},{height}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    if not runs_scripts:
+        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    if width < SMALLEST_WINDOW:
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     try:
         yield Page(driver)
     finally:

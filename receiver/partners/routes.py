@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from receiver.partners import deliveries, docs, endpoints, events, internal, payouts, recoveries, well_known
+from receiver.partners import deliveries, docs, endpoints, events, internal, payouts, recoveries, track, well_known
 from receiver.partners.dispatch import routes
 from receiver.partners.door import PartnersDoor
 from receiver.partners.openapi import document
@@ -33,6 +33,7 @@ ROUTES: Final[list[BaseRoute]] = [
     Route("/openapi.json", _openapi),
     well_known.ROUTE,
     *docs.ROUTES,
+    *track.ROUTES,
     *routes(OPERATIONS),
 ]
 
