@@ -331,8 +331,8 @@ def test_a_list_is_narrowed_by_every_filter(partner: Partner) -> None:
     assert ids("") == [failed.id, named.id, old.id]
     assert ids("status=failed") == [failed.id]
     assert ids("reference=invoice%207") == [named.id]
-    assert ids("created_before=2026-01-01T00:00:01Z") == [old.id]
-    assert ids("created_from=2026-01-01T00:00:01%2B00:00&status=pending") == [named.id]
+    assert ids("until=2026-01-01T00:00:01Z") == [old.id]
+    assert ids("since=2026-01-01T00:00:01%2B00:00&status=pending") == [named.id]
     assert ids("reference=nobody") == []
 
 
@@ -340,10 +340,10 @@ def test_a_list_is_narrowed_by_every_filter(partner: Partner) -> None:
     "query",
     [
         "status=lost",
-        "created_from=yesterday",
-        "created_from=2026-01-01T00:00:00",
-        "created_from=0.5",
-        "created_before=0001-01-01T00:00:00%2B14:00",
+        "since=yesterday",
+        "since=2026-01-01T00:00:00",
+        "since=0.5",
+        "until=0001-01-01T00:00:00%2B14:00",
     ],
 )
 def test_a_filter_that_nothing_could_pass_is_refused(partner: Partner, query: str) -> None:
