@@ -277,6 +277,12 @@ class Connector(ABC):
     PREPARES: ClassVar[bool] = False
     """Whether `prepare` comes before `submit`: for a gateway whose payouts cannot be found by our key alone."""
     REQUIRES_WEBHOOK_SECRET: ClassVar[bool] = True
+    REPEATS_ARE_NEWS: ClassVar[bool] = False
+    """Whether a message that we had already may be news: it names a payout and not what has happened to it.
+
+    Only for messages that are hints, every one of them: replayed, such a message makes us ask once a minute, and asking
+    moves nothing. For any other the event key is what makes a replay harmless.
+    """
     CURRENCIES: ClassVar[frozenset[str] | None] = None
     """None: whatever the gateway accepts."""
     VISIBILITY_WINDOW: ClassVar[timedelta] = timedelta(minutes=30)
@@ -294,6 +300,18 @@ class Connector(ABC):
     def __init__(self, account: Account) -> None:
         self.account = account
         self.base_url: Final = (account.base_url or self.BASE_URL).rstrip("/")
+
+    @classmethod
+    def options(cls) -> Mapping[str, Any]:
+        """Return every assumption that an integration may override, with its default."""
+        if not cls.SUPPORTS_PAYOUTS:
+            return cls.OPTIONS
+        return {**cls.OPTIONS, "visibility_minutes": cls.VISIBILITY_WINDOW // timedelta(minutes=1)}
+
+    @property
+    def visibility_window(self) -> timedelta:
+        """How long a payout may stay invisible at this account: the option `visibility_minutes`."""
+        return timedelta(minutes=self.account.options.get("visibility_minutes", 0)) or self.VISIBILITY_WINDOW
 
     def option(self, name: str) -> Any:
         """Return the integration's value for an assumption, or the connector's default."""

@@ -91,6 +91,7 @@ class FedaPay(Connector):
         {
             "tolerance_seconds": 300,  # both ways, as FedaPay's PHP library has it; None enforces nothing
             "currency": "XOF",  # entities carry a currency_id only
+            "connected_account": "",  # on whose behalf, on a platform: the header FedaPay-Account
             "page_parameter": "page",  # ASSUMED
             "per_page_parameter": "per_page",  # ASSUMED
             "per_page": 25,
@@ -274,7 +275,9 @@ class FedaPay(Connector):
         return await move(http, method, f"{self.base_url}{path}", headers=headers, body=orjson.dumps(fields))
 
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {credential(self.account, 'secret_key')}"}
+        headers = {"Authorization": f"Bearer {credential(self.account, 'secret_key')}"}
+        account = self.option("connected_account")
+        return headers | {"FedaPay-Account": account} if account else headers
 
 
 def _payout(answer: object, path: str = "") -> Fields:
