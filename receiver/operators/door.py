@@ -13,23 +13,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from receiver.forms import BadForm
 from receiver.operators.refusals import Refusal
+from receiver.pages import CLOSED
 
-_HEADERS: Final = [
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self' data:;"  # noqa: ISC004 (one value)
-        b" form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    # `no-referrer` would make browsers send `Origin: null` with our own forms, and they would look cross-site.
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cache-control", b"no-store"),
-    (b"vary", b"cookie, authorization, accept"),
-]
+_HEADERS: Final = [*CLOSED, (b"vary", b"cookie, authorization, accept")]
 
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
@@ -56,7 +44,7 @@ class OperatorsDoor:
 
         try:
             await self._app(scope, receive, send_closed)
-        except (Refusal, HTTPException, OperationalError, InterfaceError, PoolTimeoutError) as error:
+        except (Refusal, BadForm, HTTPException, OperationalError, InterfaceError, PoolTimeoutError) as error:
             if has_started:
                 raise
             await _refusal(error).answer(Request(scope))(scope, receive, send_closed)
@@ -65,6 +53,8 @@ class OperatorsDoor:
 def _refusal(error: Exception) -> Refusal:
     if isinstance(error, Refusal):
         return error
+    if isinstance(error, BadForm):
+        return Refusal(error.status, error.code, str(error))
     if isinstance(error, HTTPException):
         return Refusal(error.status_code, _CODES.get(error.status_code, "refused"), error.detail)
     _log.warning("operators.database_away", error=type(error).__name__)

@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from receiver.operators import pages, payout, signin, stuck
+from receiver.operators import payout, signin, stuck
 from receiver.operators.door import OperatorsDoor
 from receiver.operators.identity import for_people, for_scripts
+from receiver.pages import style
 
 
 def _home(_: Request) -> Response:
@@ -24,7 +25,7 @@ ROUTES: Final[list[BaseRoute]] = [
         "/ops",
         routes=[
             Route("/", _home),
-            Route("/style.css", pages.style),
+            Route("/style.css", style),
             Route("/sign-in", signin.ask),
             Route("/sign-in", signin.sign_in, methods=["POST"]),
             Route("/sign-out", signin.sign_out, methods=["POST"]),

@@ -1,22 +1,19 @@
 """Signing in and out."""
 
-import asyncio
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from receiver.forms import check_same_site, read_form
 from receiver.operators.identity import COOKIE, SESSION_SECONDS, password_is_right, sealed_session
 from receiver.operators.pages import page
 from receiver.operators.refusals import Refusal, is_script
 from settings import settings
 
 HOME: Final = "/ops/stuck"
-LARGEST_FORM: Final = 8 * 1024
-MOST_FIELDS: Final = 10
-FORM_TIMEOUT_SECONDS: Final = 10.0
 
 _WRONG: Final = "The name or the password is wrong."
 
@@ -30,8 +27,8 @@ def ask(request: Request) -> Response:
 
 async def sign_in(request: Request) -> Response:
     """POST: check name and password, set the cookie, and go where the operator wanted to go."""
-    _same_site(request)
-    fields = await _fields(request)
+    check_same_site(request)
+    fields = await read_form(request)
     name, wanted = fields.get("name", ""), fields.get("next", "")
     if not await password_is_right(request, name, fields.get("password", "")):
         _log.info("operator.refused")  # without the name: people type passwords into it
@@ -54,7 +51,7 @@ async def sign_in(request: Request) -> Response:
 
 async def sign_out(request: Request) -> Response:
     """POST: forget the cookie."""
-    _same_site(request)
+    check_same_site(request)
     response = RedirectResponse("/ops/sign-in", 303)
     response.delete_cookie(COOKIE, path="/ops", secure=settings().secure_cookies, httponly=True, samesite="strict")
     return response
@@ -72,32 +69,3 @@ def safe_next(wanted: str) -> str:
 
 def _form(request: Request, wanted: str, wrong: str | None = None) -> Response:
     return page(request, "sign_in.html", {"next": safe_next(wanted), "wrong": wrong}, status=401 if wrong else 200)
-
-
-def _same_site(request: Request) -> None:
-    """Refuse a form that another site has sent. What sends neither header is no browser, and carries no cookie."""
-    fetch_site = request.headers.get("sec-fetch-site")
-    if fetch_site is not None:
-        is_ours = fetch_site in {"same-origin", "none"}
-    else:
-        origin = request.headers.get("origin")
-        is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if not is_ours:
-        raise Refusal(403, "cross_site", "This form was sent from another site")
-
-
-async def _fields(request: Request) -> dict[str, str]:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-        raise Refusal(415, "not_a_form", "Send a form: application/x-www-form-urlencoded")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(FORM_TIMEOUT_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > LARGEST_FORM:
-                    raise Refusal(413, "body_too_large", "The form is larger than 8 KiB")
-        return dict(parse_qsl(body.decode(), max_num_fields=MOST_FIELDS))
-    except TimeoutError:
-        raise Refusal(408, "body_too_slow", "The form did not arrive in time") from None
-    except ValueError:
-        raise Refusal(400, "malformed_form", "The form cannot be read") from None
