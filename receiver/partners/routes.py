@@ -7,11 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from receiver.partners import deliveries, endpoints, events, internal, payouts, recoveries
+from receiver.partners import deliveries, endpoints, events, internal, payouts, portal_links, recoveries
 from receiver.partners.dispatch import routes
 from receiver.partners.door import PartnersDoor
 from receiver.partners.openapi import document
 from receiver.partners.operation import Operation
+from receiver.partners.portal.routes import ROUTES as PAGES
 
 OPERATIONS: Final[list[Operation]] = [
     *payouts.OPERATIONS,
@@ -19,6 +20,7 @@ OPERATIONS: Final[list[Operation]] = [
     *events.OPERATIONS,
     *deliveries.OPERATIONS,
     *recoveries.OPERATIONS,
+    *portal_links.OPERATIONS,
     *internal.OPERATIONS,
 ]
 
@@ -29,6 +31,6 @@ def _openapi(_: Request) -> Response:
     return Response(_DOCUMENT, media_type="application/json")
 
 
-ROUTES: Final[list[BaseRoute]] = [Route("/openapi.json", _openapi), *routes(OPERATIONS)]
+ROUTES: Final[list[BaseRoute]] = [Route("/openapi.json", _openapi), *routes(OPERATIONS), *PAGES]
 
 MIDDLEWARE: Final = [Middleware(PartnersDoor)]
