@@ -46,7 +46,7 @@ format: $(READY) ## rewrite what the formatter and the linter can mend
 	@$(BIN)/ruff check --fix .
 
 chaos: $(READY) ## kill and restart everything while webhooks flow; ten minutes of fuzzing
-	@$(BIN)/python -m pytest tests/chaos -m "chaos or not chaos" --timeout 900 $(ARGS)
+	@$(BIN)/python -m pytest tests/chaos tests/workers/test_killed_at_any_line.py -m "chaos or not chaos" --timeout 900 $(ARGS)
 
 bench: $(READY) ## every figure, as ratios of one run; appends to benchmarks/results.md
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -14,9 +14,9 @@ from models.endpoint import Endpoint
 from models.organisation import Organisation
 from payouts import endpoints as rules
 from payouts.addresses import vet
-from payouts.create import Refused
 from payouts.endpoint_choices import EVENT_TYPES, Wish
 from payouts.notices import ping as owe_ping
+from payouts.refused import Refused
 from payouts.signing import SCHEMES, public_keys
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -277,6 +277,12 @@ class Connector(ABC):
     PREPARES: ClassVar[bool] = False
     """Whether `prepare` comes before `submit`: for a gateway whose payouts cannot be found by our key alone."""
     REQUIRES_WEBHOOK_SECRET: ClassVar[bool] = True
+    REPEATS_ARE_NEWS: ClassVar[bool] = False
+    """Whether a message that we had already may be news: it names a payout and not what has happened to it.
+
+    Only for messages that are hints, every one of them: replayed, such a message makes us ask once a minute, and asking
+    moves nothing. For any other the event key is what makes a replay harmless.
+    """
     CURRENCIES: ClassVar[frozenset[str] | None] = None
     """None: whatever the gateway accepts."""
     VISIBILITY_WINDOW: ClassVar[timedelta] = timedelta(minutes=30)

@@ -98,6 +98,7 @@ class BridgerPay(Connector):
         }
     )
     STATUSES = STATUSES
+    REPEATS_ARE_NEWS = True
     VISIBILITY_WINDOW = timedelta(hours=2)  # ASSUMED: nobody says when a record shows, and too early pays twice
     SILENCE: ClassVar[Mapping[PayoutStatus, timedelta]] = MappingProxyType(
         {

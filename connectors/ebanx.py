@@ -7,8 +7,8 @@ are not looked at: EBANX publishes one certificate, and the operator pins that o
 accepted here and nowhere else: it is all that EBANX offers, and who cannot make EBANX sign a text of his own cannot
 use a collision. Besides, a notification only names payouts and never says how they are: it makes us ask.
 
-Two notifications about the same payouts are the same bytes, even where the status has changed in between. The second
-is taken for a repetition; what it would have made us ask is asked by the timetable.
+Two notifications about the same payouts are the same bytes, even where the status has changed in between. So the same
+bytes are another hint a minute later (`REPEATS_ARE_NEWS`).
 """
 
 import re
@@ -71,6 +71,7 @@ class Ebanx(Connector):
         }
     )
     STATUSES = STATUSES
+    REPEATS_ARE_NEWS = True
     SUPPORTS_PAYOUTS = False
     SILENCE: ClassVar[Mapping[PayoutStatus, timedelta]] = MappingProxyType(
         {

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import idna
 
-from payouts.create import Refused
+from payouts.refused import Refused
 from settings import settings
 
 LONGEST_URL: Final = 2_048

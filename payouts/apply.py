@@ -76,7 +76,7 @@ def set_poison_aside(session: Session, event_id: int, detail: str, now: datetime
 
 def _read(row: Any, integration: Connected) -> _Reading:
     reading = _Reading(row.id)
-    if row.is_conflict:
+    if row.is_conflict and not integration.connector.REPEATS_ARE_NEWS:  # a hint claims nothing that could differ
         _log.error("inbox.conflict", inbox_event=row.id, integration=integration.slug)
         return reading.set_aside(InboxState.CONFLICT, "event_key_with_another_body")
     try:

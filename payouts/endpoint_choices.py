@@ -6,7 +6,7 @@ from typing import Any, Final, TypedDict
 
 from models.lifecycle import PayoutStatus
 from payouts.addresses import VettedUrl
-from payouts.create import Refused
+from payouts.refused import Refused
 from payouts.signing import SCHEMES
 
 EVENT_TYPES: Final = tuple(f"payout.{status}" for status in PayoutStatus)

@@ -18,10 +18,10 @@ from models import audit
 from models.endpoint import PRIVATE, SYMMETRIC, Breaker, Endpoint, EndpointSecrets, new_private_key, new_secret
 from models.organisation import Organisation
 from models.sealed import seal, unseal
-from payouts.create import Refused
 from payouts.endpoint_choices import Wish, checked
 from payouts.notices import Told, tell_of_disabled
 from payouts.pages import Stretch, is_name
+from payouts.refused import Refused
 from payouts.sight import Sight
 
 GRACE: Final = timedelta(hours=24)

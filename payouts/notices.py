@@ -11,8 +11,8 @@ from sqlmodel import Session, col, select
 from models.endpoint import Endpoint
 from models.notice import DISABLED, PING, Notice
 from models.outbox import Delivery
-from payouts.create import Refused
 from payouts.payload import rfc3339
+from payouts.refused import Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ def put_away(session: Session, integration_id: int, event_key: str, now: datetim
 
 
 def _of(integration_id: int, event_key: str) -> SelectOfScalar[InboxEvent]:
-    return select(InboxEvent).where(
-        col(InboxEvent.integration_id) == integration_id, col(InboxEvent.event_key) == event_key
-    )
+    """Find it by its key, or by its key and the minute it came in, as a hint is stored."""
+    key = col(InboxEvent.event_key)
+    is_it = (key == event_key) | key.startswith(f"{event_key}@", autoescape=True)
+    return select(InboxEvent).where(col(InboxEvent.integration_id) == integration_id, is_it)

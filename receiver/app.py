@@ -60,8 +60,15 @@ def gateways() -> ASGIApp:
 def partners() -> ASGIApp:
     """Return the partners' door."""
     from receiver.partners import routes as partners_routes
+    from workers.outside import outside
 
-    app = _starlette(partners_routes.ROUTES, middleware=partners_routes.MIDDLEWARE)
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        if opened := outside.forget():  # a cancellation has asked a gateway
+            opened.close()
+
+    app = _starlette(partners_routes.ROUTES, lifespan, partners_routes.MIDDLEWARE)
     app.router.redirect_slashes = False  # a redirect would have clients send their key once more
     return app
 

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from connectors._base import InvalidSignature, WebhookRequest
+from connectors._base import Connector, InvalidSignature, WebhookRequest
 from receiver.directory import Directory, Listener
 from receiver.inbox_writer import Arrival, InboxUnavailable, InboxWriter, IntegrationFloods
 from receiver.problems import Problem
@@ -24,6 +24,8 @@ LONGEST_SLUG: Final = 64
 MOST_HEADERS: Final = 200
 BODY_TIMEOUT_SECONDS: Final = 10.0
 """For the whole body, so that a trickle of bytes cannot hold a connection for ever."""
+REPEAT_SECONDS: Final = 60.0
+"""How long a hint is a repetition of the same one; somebody who replays it makes us ask no more often than that."""
 
 _STORED: Final = b'{"status":"stored"}'
 _STORED_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STORED))]
@@ -86,7 +88,7 @@ class GatewaysDoor:
         now = datetime.now(UTC)
         request = WebhookRequest(scope["headers"], body, "POST", _original_path(scope))
         _verify(listener, request, now)
-        arrival = Arrival(listener.id, listener.connector.event_key(request), body, _kept(scope["headers"]), now)
+        arrival = Arrival(listener.id, _key(listener.connector, request, now), body, _kept(scope["headers"]), now)
         try:
             await self._writer.store(arrival)
         except IntegrationFloods:
@@ -116,6 +118,12 @@ def _verify(listener: Listener, request: WebhookRequest, now: datetime) -> None:
         _log.info("webhook.refused", integration=listener.slug, reason=refusal.reason)
         problem = Problem(401, "invalid_signature", "The signature is not valid", detail=refusal.reason)
         raise _Refused(problem, refusal.reason, listener.slug) from None
+
+
+def _key(connector: Connector, request: WebhookRequest, now: datetime) -> str:
+    """Return the event key. Where a message that comes again may be news, the minute is part of it."""
+    key = connector.event_key(request)
+    return f"{key}@{int(now.timestamp() // REPEAT_SECONDS)}" if connector.REPEATS_ARE_NEWS else key
 
 
 async def _whole_body(scope: Scope, receive: Receive, listener: Listener) -> bytes:

@@ -5,6 +5,7 @@ started is the process that works.
 """
 
 import gc
+import resource
 import signal
 import threading
 from typing import Final
@@ -27,6 +28,8 @@ faster and kept the receiver from the cores: acknowledgements at p99 took half a
 YOUNG: Final = 50_000
 """Objects between two looks for garbage cycles: batches make none; looking every 700 cost 4 % of the work."""
 STOP_MS: Final = 8_000
+MOST_OPEN_FILES: Final = 4_096
+"""The courier's connections, in use and kept, are several hundred; the usual limit is 1,024."""
 
 
 def main() -> None:
@@ -35,6 +38,7 @@ def main() -> None:
     told_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told_to_stop.set())
+    _allow_open_files(MOST_OPEN_FILES)
     worker = dramatiq.Worker(broker, worker_threads=THREADS)
     gc.freeze()
     gc.set_threshold(YOUNG)
@@ -44,6 +48,13 @@ def main() -> None:
     worker.stop(timeout=STOP_MS)
     if opened := outside.forget():
         opened.close()
+
+
+def _allow_open_files(number: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Actors hand deliveries over and return; nobody's thread waits for a slow partner
 import os
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -222,8 +223,18 @@ def _new_handle() -> Any:
         return vetted
 
     curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
+    _trust_what_python_trusts(curl)
     curl.setopt(pycurl.USERAGENT, "Ratchet/0.1")
     return curl
+
+
+def _trust_what_python_trusts(curl: Any) -> None:
+    """Take this machine's certificate authorities, or those of SSL_CERT_FILE. libcurl's wheel knows one path only."""
+    known = ssl.get_default_verify_paths()
+    if known.cafile:
+        curl.setopt(pycurl.CAINFO, known.cafile)
+    if known.capath:
+        curl.setopt(pycurl.CAPATH, known.capath)
 
 
 def _bounded(answer: BytesIO) -> Callable[[bytes], int | None]:

@@ -122,6 +122,16 @@ class InternalPayoutCreated(Shown):
     summary="Create a payout for our own service",
     security=INTERNAL,
     invalid="invalid_fields",
+    examples={
+        "first attempt": {
+            "gateway": "mollie-eu",
+            "tx_id": "tx-4711",
+            "attempt": 1,
+            "amount": "250.00",
+            "currency": "EUR",
+            "details": {"balanceId": "bal_1"},
+        }
+    },
     refusals=(
         "integration_inactive",
         "payouts_disabled",

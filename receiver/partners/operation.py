@@ -34,10 +34,18 @@ class Call:
     payout_id: str | None = None
     """The payout that was created, for idempotency: while it is in flight the answer is remembered."""
     after_commit: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    outside: Callable[[], BaseModel] | None = field(default=None, repr=False)
 
     def then(self, enqueue: Callable[[], None]) -> None:
         """Do this once the transaction is committed. If the queue is away, the reconciler takes it up."""
         self.after_commit.append(enqueue)
+
+    def ask_outside(self, ask: Callable[[], BaseModel]) -> None:
+        """Let `ask` give the answer after the commit, with no transaction open, because it waits for somebody else.
+
+        Not for what is remembered under an Idempotency-Key: that is written before the commit.
+        """
+        self.outside = ask
 
     @property
     def actor(self) -> str:

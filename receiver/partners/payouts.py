@@ -1,14 +1,17 @@
 """/v1/payouts: create, list, get, follow."""
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 from pydantic import Field
 from sqlmodel import col, select
 
 from models.api_key import Scope
+from models.database import transaction
 from models.lifecycle import PayoutStatus
 from models.money import to_minor
-from models.payout import Payout, PayoutEvent
+from models.payout import Payout, PayoutEvent, Source
+from payouts.cancel import GatewayCall, Wish, call_off
 from payouts.create import Created
 from payouts.direct import DirectPayout, create_direct
 from receiver.partners.new_payout import BY_TELEPHONE, Line, NewDirectPayout
@@ -16,7 +19,9 @@ from receiver.partners.operation import Call, Operation, operation
 from receiver.partners.payout_shown import PayoutShown, show
 from receiver.partners.refusals import Refusal
 from receiver.partners.shapes import Moment, Page, PageQuery, Shown
-from workers.apply import send_apply
+from receiver.partners.sight import TimedQuery
+from workers.apply import queue_what_follows, send_apply
+from workers.cancel import finish
 from workers.deliver import send_deliver
 from workers.submit import send_submit
 
@@ -75,13 +80,11 @@ def _enqueue(created: Created) -> None:
     send_apply(created.released)
 
 
-class PayoutsQuery(PageQuery):
+class PayoutsQuery(TimedQuery):
     """Which payouts are wanted."""
 
     status: Annotated[PayoutStatus | None, Field(description="Only those in this status")] = None
     reference: Annotated[Line | None, Field(min_length=1, max_length=100, description="Only those you named so")] = None
-    created_from: Annotated[Moment | None, Field(description="Created then or later")] = None
-    created_before: Annotated[Moment | None, Field(description="Created earlier")] = None
 
 
 @operation("GET", "/v1/payouts", scope=Scope.PAYOUTS_READ, tag="payouts", summary="List payouts")
@@ -96,10 +99,10 @@ def list_payouts(call: Call, query: PayoutsQuery) -> Page[PayoutShown]:
         wanted = wanted.where(Payout.status == query.status)
     if query.reference:
         wanted = wanted.where(Payout.partner_reference == query.reference)
-    if query.created_from:
-        wanted = wanted.where(col(Payout.created_at) >= query.created_from)
-    if query.created_before:
-        wanted = wanted.where(col(Payout.created_at) < query.created_before)
+    if query.since:
+        wanted = wanted.where(col(Payout.created_at) >= query.since)
+    if query.until:
+        wanted = wanted.where(col(Payout.created_at) < query.until)
     found = call.session.exec(wanted.order_by(col(Payout.id).desc()).limit(query.limit + 1)).all()
     has_more, shown = len(found) > query.limit, show(call.session, found[: query.limit])
     return Page(data=shown, has_more=has_more, next_cursor=shown[-1].id if has_more else None)
@@ -116,6 +119,34 @@ def list_payouts(call: Call, query: PayoutsQuery) -> Page[PayoutShown]:
 def get_payout(call: Call, payout_id: str) -> PayoutShown:
     """Where it stands, and how it got there."""
     return show(call.session, [find(call, payout_id)])[0]
+
+
+@operation(
+    "DELETE",
+    "/v1/payouts/{payout_id}",
+    scope=Scope.PAYOUTS_WRITE,
+    tag="payouts",
+    summary="Cancel a payout",
+    refusals=("unknown_payout", "not_cancelable", "cancel_unconfirmed", "gateway_unavailable"),
+)
+def cancel_payout(call: Call, payout_id: str) -> PayoutShown:
+    """Call it off while it is pending or scheduled. Canceling it again changes nothing.
+
+    One that its gateway has already is called off there, where the gateway can; this may take some seconds.
+    """
+    find(call, payout_id)
+    wish = Wish(Source.PARTNER, call.actor, call.request_id)
+    called_off = call_off(call.session, payout_id, wish, call.now)
+    call.then(lambda: queue_what_follows(called_off.observed))
+    if remains := called_off.remains:
+        call.ask_outside(lambda: _cancel_outside(call, remains))
+    return show(call.session, [find(call, payout_id)])[0]
+
+
+def _cancel_outside(call: Call, remains: GatewayCall) -> PayoutShown:
+    finish(remains)
+    with transaction() as session:
+        return show(session, [find(replace(call, session=session), remains.payout_id)])[0]
 
 
 class PayoutEventShown(Shown):
@@ -179,4 +210,4 @@ def find(call: Call, payout_id: str) -> Payout:
     return payout
 
 
-OPERATIONS: Final[list[Operation]] = [create_payout, list_payouts, get_payout, list_payout_events]
+OPERATIONS: Final[list[Operation]] = [create_payout, list_payouts, get_payout, cancel_payout, list_payout_events]

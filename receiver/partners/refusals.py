@@ -43,6 +43,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "gateway_unavailable": (503, "The gateway could not be asked"),
     "previous_attempt_open": (409, "Another attempt could still pay"),
     # webhooks
+    "endpoint_required": (400, "Say which endpoint"),
     "unknown_endpoint": (404, "There is no such endpoint"),
     "unknown_event": (404, "There is no such event"),
     "unknown_delivery": (404, "There is no such delivery"),

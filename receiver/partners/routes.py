@@ -7,7 +7,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from receiver.partners import deliveries, endpoints, events, internal, payouts, portal_links, recoveries
+from receiver.partners import (
+    deliveries,
+    docs,
+    endpoints,
+    events,
+    internal,
+    payouts,
+    portal_links,
+    recoveries,
+    well_known,
+)
 from receiver.partners.dispatch import routes
 from receiver.partners.door import PartnersDoor
 from receiver.partners.openapi import document
@@ -31,6 +41,12 @@ def _openapi(_: Request) -> Response:
     return Response(_DOCUMENT, media_type="application/json")
 
 
-ROUTES: Final[list[BaseRoute]] = [Route("/openapi.json", _openapi), *routes(OPERATIONS), *PAGES]
+ROUTES: Final[list[BaseRoute]] = [
+    Route("/openapi.json", _openapi),
+    well_known.ROUTE,
+    *docs.ROUTES,
+    *routes(OPERATIONS),
+    *PAGES,
+]
 
 MIDDLEWARE: Final = [Middleware(PartnersDoor)]

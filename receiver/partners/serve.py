@@ -14,6 +14,7 @@ from typing import Any, Final
 import anyio
 import structlog
 from anyio import CapacityLimiter, to_thread
+from pydantic import BaseModel
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,6 +34,8 @@ from workers.once import Once
 
 THREADS: Final = 16
 """At once per process: fewer than the pool has connections, so that health checks always find one."""
+OUTSIDE: Final = 4
+"""At once per process: requests that wait for a gateway. They must not take the threads of those that do not."""
 LONGEST_LINE: Final = 256
 TWIN_SECONDS: Final = 2.0
 """How long a twin waits for the answer to be known."""
@@ -41,6 +44,7 @@ TOUCH_SECONDS: Final = 60.0
 REPLAYED: Final = "idempotent-replayed"
 
 _THREADS: Final = CapacityLimiter(THREADS)
+_OUTSIDE: Final = CapacityLimiter(OUTSIDE)
 _OWN: Final = Once(OwnBuckets)
 _SHARED: Final = Once(SharedBuckets)
 
@@ -80,6 +84,8 @@ async def serve(operation: Operation, request: Request) -> Response:
                 raise Refusal("idempotency_in_progress") from None
             await anyio.sleep(TWIN_LOOKS_SECONDS)
         else:
+            if callable(given):
+                given = await to_thread.run_sync(_answer_outside, given, incoming.operation, limiter=_OUTSIDE)
             return _response(incoming, given)
 
 
@@ -105,8 +111,15 @@ def _allow(incoming: Incoming, allowance: Allowance) -> None:
         raise Refusal("too_many_requests", retry_after=allowance.wait_seconds)
 
 
-def _answer(incoming: Incoming) -> Given:
-    """Answer it in this thread."""
+def _answer_outside(ask: Callable[[], BaseModel], operation: Operation) -> Given:
+    try:
+        return _rendered(operation, {}, ask())
+    except Refused as refused:
+        raise Refusal(refused.code, str(refused)) from None
+
+
+def _answer(incoming: Incoming) -> Given | Callable[[], BaseModel]:
+    """Answer it in this thread, or return what is still to be asked of somebody else."""
     if incoming.operation.security is API_KEY and (shared := _SHARED().take(incoming.bucket)):
         _allow(incoming, shared)
     read = _read(incoming)
@@ -131,7 +144,7 @@ def _answer(incoming: Incoming) -> Given:
         refusal = refused
     else:
         _follow(call)
-        return given
+        return call.outside or given
     return _told_no(asked, refusal, now)
 
 
@@ -208,10 +221,13 @@ def _asked(incoming: Incoming, caller: Caller, canonical: bytes) -> Asked | None
 
 
 def _shown(operation: Operation, call: Call, arguments: dict[str, Any]) -> Given:
-    answer = operation.function(call, **arguments)
-    if operation.answer is None:
-        return Given(operation.status, call.headers, b"")
-    headers = {"content-type": "application/json", **call.headers}
+    return _rendered(operation, call.headers, operation.function(call, **arguments))
+
+
+def _rendered(operation: Operation, headers: dict[str, str], answer: BaseModel | None) -> Given:
+    if answer is None:
+        return Given(operation.status, headers, b"")
+    headers = {"content-type": "application/json", **headers}
     return Given(operation.status, headers, answer.model_dump_json().encode())
 
 

@@ -1,9 +1,18 @@
 """What requests and answers are made of: the models that validate are the models that are described."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 
 from payouts.payload import rfc3339
 from receiver.partners.refusals import Refusal
@@ -32,15 +41,27 @@ class Shown(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+_RFC3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _as_written(moment: object) -> object:
+    """Refuse what else could be read as a time: `0.5` would be half a second after midnight in 1970."""
+    if not isinstance(moment, str):
+        return moment
+    if not _RFC3339.fullmatch(moment):
+        raise ValueError("Must be a time as RFC 3339 writes it, with its zone: 2026-05-12T09:15:00Z")
+    try:
+        return datetime.fromisoformat(moment.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("There is no such time") from None
 
 
 Moment = Annotated[
     AwareDatetime,
-    AfterValidator(_utc),
+    BeforeValidator(_as_written),
     PlainSerializer(rfc3339, return_type=str),
-    Field(examples=["2026-05-12T09:15:00Z"]),
 ]
 """A time with its zone, written in UTC."""
 

@@ -249,6 +249,12 @@ def test_a_message_sent_again_has_the_same_event_key(name: str) -> None:
 
 
 @every_gateway
+def test_a_message_may_be_news_twice_only_where_it_claims_nothing(name: str) -> None:
+    """What a replay of a hint can do is to make us ask. Of anything else the event key must stop it."""
+    assert sample_of(name).hints_only or not connectors.connector_class(name).REPEATS_ARE_NEWS
+
+
+@every_gateway
 def test_other_messages_have_other_event_keys(name: str) -> None:
     sample = sample_of(name)
     bodies = [sample.body, sample.other_subject, b"", b"[]", b"{}"]

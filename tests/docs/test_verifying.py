@@ -4,13 +4,14 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from models.endpoint import new_secret
-from payouts.signing import signature
+from models.endpoint import new_private_key, new_secret
+from payouts.signing import public_key, signature
 from tests.docs import verifiers
 from tests.docs.verifiers import Case, Judge
 from tests.workers.partners import a_partner
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 
 SECRET: Final = new_secret()
 OLD_SECRET: Final = new_secret()
+PRIVATE_KEY: Final = new_private_key()
 BODY: Final = '{"type": "payout.delivered", "data": {"reference": "Zürich – 1"}}'.encode()
 
 
@@ -93,6 +95,39 @@ def test_nothing_else_is(judge: Judge) -> None:
     cases = refused()
 
     assert dict(zip(cases, judge(list(cases.values())), strict=True)) == dict.fromkeys(cases, False)
+
+
+def test_the_public_key_verifies_what_we_send_and_nothing_else(tmp_path: Path) -> None:
+    judge = verifiers.public_key(tmp_path)
+    keyed = partial(a_case, secret=public_key(PRIVATE_KEY))
+    mine = (PRIVATE_KEY,)
+    ours = keyed(mine).headers["webhook-signature"]
+    good = {
+        "as it is sent": keyed(mine),
+        "beside a v1 signature": keyed((SECRET, PRIVATE_KEY)),
+        "while the key is rotated": keyed((new_private_key(), PRIVATE_KEY)),
+        "at the edge of the tolerance": keyed(mine, age=280),
+    }
+    bad = {
+        "another key": keyed((new_private_key(),)),
+        "a v1 signature alone": keyed((SECRET,)),
+        "its signature as v1": keyed(mine, signature=ours.replace("v1a", "v1")),
+        "another body": keyed(mine, body=BODY + b" "),
+        "another id": keyed(mine, id="evt_2"),
+        "too old": keyed(mine, age=320),
+        "too far ahead": keyed(mine, age=-320),
+        "another timestamp than was signed": keyed(mine, timestamp=str(int(time.time()) - 5)),
+        "a part of the signature": keyed(mine, signature=ours[:20]),
+        "a signature that is no base64": keyed(mine, signature="v1a,%%%"),
+        "an empty signature": keyed(mine, signature=""),
+        "no signature": keyed(mine, signature=None),
+        "no timestamp": keyed(mine, timestamp=None),
+        "a timestamp that is no number": keyed(mine, timestamp="yesterday"),
+        "a timestamp without end": keyed(mine, timestamp="9" * 5000),
+    }
+
+    assert dict(zip(good, judge(list(good.values())), strict=True)) == dict.fromkeys(good, True)
+    assert dict(zip(bad, judge(list(bad.values())), strict=True)) == dict.fromkeys(bad, False)
 
 
 def test_the_webhook_sent_with_curl_is_a_valid_one(tmp_path: Path) -> None:

@@ -75,6 +75,11 @@ def python(folder: Path) -> Judge:
     return partial(verdicts, [sys.executable, "verifier.py"], folder)
 
 
+def public_key(folder: Path) -> Judge:
+    (folder / "verifier.py").write_text(examples("Public key, in Python", "python") + _PYTHON)
+    return partial(verdicts, [sys.executable, "verifier.py"], folder)
+
+
 def node(folder: Path) -> Judge:
     (folder / "verifier.mjs").write_text(examples("Node", "js") + _NODE)
     return partial(verdicts, ["node", "verifier.mjs"], folder)

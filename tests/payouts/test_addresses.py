@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import payouts.addresses
 from payouts.addresses import Resolve, VettedUrl, vet
-from payouts.create import Refused
+from payouts.refused import Refused
 from settings import Settings, settings
 from tests.laws import IN_MEMORY
 from workers.addresses import FORBIDDEN, open_vetted_socket

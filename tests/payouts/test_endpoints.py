@@ -20,9 +20,9 @@ from models.payout import Payout
 from payouts import endpoints as rules
 from payouts.addresses import vet
 from payouts.claiming import claim
-from payouts.create import Refused
 from payouts.endpoint_choices import EVENT_TYPES, Wish, checked
 from payouts.notices import ping
+from payouts.refused import Refused
 from payouts.signing import public_key, public_keys
 from tests.factories import a_payout, an_endpoint, an_organisation, get_deliveries, say
 

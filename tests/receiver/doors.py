@@ -153,10 +153,11 @@ def a_door() -> Iterator[Door]:
 
 
 @contextlib.contextmanager
-def a_door_process(**environment: str) -> Iterator[Door]:
-    """Run the gateways' door as the Procfile does."""
+def a_door_process(name: str = "gateways", **environment: str) -> Iterator[Door]:
+    """Run a door as the Procfile does, the gateways' unless it is named."""
     port = a_free_port()
-    with a_process("-m", "receiver", "gateways", RATCHET_RECEIVER_PORT=str(port), **environment) as process:
+    environment["RATCHET_RECEIVER_PORT" if name == "gateways" else f"RATCHET_{name.upper()}_PORT"] = str(port)
+    with a_process("-m", "receiver", name, **environment) as process:
         door = Door(port, process)
 
         def answers() -> bool:

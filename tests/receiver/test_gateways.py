@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -22,6 +22,7 @@ from models.integration import Integration, IntegrationSecrets
 from models.lifecycle import PayoutStatus
 from receiver.gateways import LARGEST_BODY
 from reconciler.sweep import sweep_inbox
+from sandbox.signers import bridgerpay
 from tests.concurrency import somebody_waits_for_a_lock, wait_until
 from tests.factories import SECRET, a_payout, an_integration, get_payout
 from tests.receiver.doors import Door, a_door, a_door_process, answer, head, inbox, news, signed
@@ -63,6 +64,65 @@ def test_the_same_key_with_another_body_is_stored_too_and_becomes_a_conflict(doo
     assert replies == [200, 200]
     assert [event.state for event in inbox()] == ["applied", "conflict"]
     assert not get_payout(payout.id).is_disputed
+
+
+def _hint(door: Door, integration: Integration, server_time: int = 1) -> int:
+    """Have BridgerPay tell that there is news of a payout, which is all it can tell."""
+    charge = {"type": "approved", "id": "8ac7a4a1", "operation_type": "payout"}
+    told = {"webhook": {"type": "approved"}, "data": {"order_id": "order-1", "charge": charge}}
+    body = json.dumps({**told, "meta": {"server_time": server_time}}).encode()
+    return door.post(integration, body, dict(bridgerpay.sign(body, SECRET, 0))).status
+
+
+def test_a_hint_that_comes_again_at_once_is_a_repetition(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.gateways.REPEAT_SECONDS", 1e9)
+    integration = an_integration("bridgerpay")
+
+    replies = [_hint(door, integration) for _ in range(3)]
+
+    assert replies == [200, 200, 200]
+    assert len(inbox()) == 1
+
+
+def test_a_hint_that_comes_again_later_is_another_and_asks_again(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.gateways.REPEAT_SECONDS", 1e-6)
+    integration = an_integration("bridgerpay")
+    payout = a_payout(integration, order_key="order-1")
+
+    asked = []
+    for number in range(2):
+        _hint(door, integration)
+        apply([inbox()[number].id or 0])
+        asked.append(get_payout(payout.id).next_poll_at)
+
+    assert [event.state for event in inbox()] == ["applied", "applied"]
+    assert asked[0] is not None
+    assert asked[1] is not None
+    assert asked[0] < asked[1] <= datetime.now(UTC)
+
+
+def test_hints_that_differ_in_what_nobody_reads_are_no_conflict(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.gateways.REPEAT_SECONDS", 1e9)
+    integration = an_integration("bridgerpay")
+    a_payout(integration, order_key="order-1")
+
+    replies = [_hint(door, integration, server_time) for server_time in (1, 2)]
+    apply([event.id or 0 for event in inbox()])
+
+    assert replies == [200, 200]
+    assert [event.state for event in inbox()] == ["applied", "applied"]
+
+
+def test_a_message_that_says_more_than_a_hint_is_stored_once_however_late(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.gateways.REPEAT_SECONDS", 1e-6)
+    integration = an_integration()
+
+    for _ in range(2):
+        door.post(integration, news("cpoi_7"))
+
+    assert len(inbox()) == 1
 
 
 def test_the_same_event_at_two_integrations_is_two_events(door: Door) -> None:

@@ -1,6 +1,7 @@
 """A partner's endpoint on loopback that records what it gets and answers as its script says."""
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,9 +70,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # with the usual 5, connections opened together wait seconds for their handshake
 
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing about callers that hang up: some tests are about them."""
+
 
 @contextlib.contextmanager
-def a_partner(script: Callable[[Got, int], Answer] | None = None) -> Iterator[Partner]:
+def a_partner(
+    script: Callable[[Got, int], Answer] | None = None, *, tls: ssl.SSLContext | None = None
+) -> Iterator[Partner]:
     partner = Partner()
     if script:
         partner.script = script
@@ -95,7 +101,9 @@ def a_partner(script: Callable[[Got, int], Answer] | None = None) -> Iterator[Pa
         def log_message(self, *_: Any) -> None: ...
 
     server = _Server(("127.0.0.1", 0), Door)
-    partner.url = f"http://127.0.0.1:{server.server_port}"
+    partner.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield partner

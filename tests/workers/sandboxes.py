@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from models.integration import Integration
 from models.payout import Payout
@@ -48,8 +48,9 @@ def settle(stand: Stand) -> None:
     stand.behave(speed=1000, fates={"delivered": 1})
 
 
-def an_integration_at(stand: Stand, connector: str) -> Integration:
-    return an_integration(connector, base_url=stand.url + ROOTS[connector], credentials=CREDENTIALS[connector])
+def an_integration_at(stand: Stand, connector: str, **columns: Any) -> Integration:
+    root = stand.url + ROOTS[connector]
+    return an_integration(connector, base_url=root, credentials=CREDENTIALS[connector], **columns)
 
 
 def an_unsent_payout(integration: Integration, description: str = "") -> Payout:

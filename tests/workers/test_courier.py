@@ -8,7 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import count
+from pathlib import Path
+from typing import Any
 
+import pycurl
 import pytest
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
@@ -16,9 +19,11 @@ from structlog.testing import capture_logs
 import payouts.addresses
 import workers.courier
 from models.endpoint import EndpointSecrets, new_secret
+from payouts.addresses import vet
 from payouts.deliveries import Claimed, Destination, Finished, Outcome
 from settings import settings
 from tests.concurrency import wait_until
+from tests.workers.authority import Authority, a_partner_behind_tls
 from tests.workers.partners import OK, Got, Partner, a_partner, endless, raw, status
 from workers.courier import KEPT_OF_ANSWER, Courier
 from workers.lanes import FIRST_SHARE, MOST_IN_FLIGHT
@@ -226,8 +231,11 @@ def test_a_secret_that_cannot_be_opened_is_reported_and_the_next_one_goes_out(po
     assert good.outcome is Outcome.DELIVERED
 
 
-def test_a_proxy_of_the_environment_is_ignored(post: Post, partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy", "ALL_PROXY"])
+def test_a_proxy_of_the_environment_is_ignored(
+    post: Post, partner: Partner, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
 
     (finished,) = post.carry(a_claim(partner.url))
 
@@ -276,6 +284,102 @@ def test_after_a_forbidden_attempt_a_failure_to_connect_is_unreachable_again(
         unreachable = post.carry(a_claim(f"http://127.0.0.1:{closed.getsockname()[1]}"))[0].outcome
 
     assert (forbidden, unreachable) == (Outcome.FORBIDDEN, Outcome.UNREACHABLE)
+
+
+class Liar:
+    """A resolver that has told the truth when the URL was saved, and now says something else."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._make = workers.courier._new_handle
+        self._lies: list[str] = []
+        monkeypatch.setattr(workers.courier, "_new_handle", self._new_handle)
+
+    def say(self, host: str, port: int, *addresses: str) -> None:
+        self._lies.append(f"{host}:{port}:{','.join(addresses)}")
+
+    def _new_handle(self) -> Any:
+        handle = self._make()
+        handle.setopt(pycurl.RESOLVE, self._lies)
+        return handle
+
+
+@pytest.fixture
+def liar(monkeypatch: pytest.MonkeyPatch) -> Liar:
+    return Liar(monkeypatch)
+
+
+def test_a_name_that_resolves_to_something_else_when_dialled_reaches_nothing(
+    post: Post, partner: Partner, liar: Liar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(partner.url.rpartition(":")[2])
+    public = replace(settings(), private_endpoints=False, endpoint_ports=(443, port))
+    with monkeypatch.context() as told:
+        told.setattr(payouts.addresses, "settings", lambda: public)
+        saved = vet(f"https://partner.example:{port}/hooks", lambda _host, _port: ["93.184.215.14"]).text
+    liar.say("partner.example", port, "127.0.0.1")
+
+    (at_home,) = post.carry(a_claim(saved.replace("https", "http")))
+    monkeypatch.setattr(payouts.addresses, "settings", lambda: public)
+    (in_public,) = post.carry(a_claim(saved.replace("partner", "PARTNER")))
+
+    assert at_home.outcome is Outcome.DELIVERED  # so the lie works: without the check it would get there
+    assert (in_public.outcome, in_public.error) == (Outcome.FORBIDDEN, "the address may not be dialled")
+    assert len(partner.got) == 1
+
+
+@pytest.mark.parametrize("addresses", [["10.0.0.1", "127.0.0.1"], ["::1", "127.0.0.1"], ["64:ff9b::7f00:1"]])
+def test_none_of_several_addresses_is_dialled_when_none_may_be(
+    in_public: None, post: Post, partner: Partner, liar: Liar, addresses: list[str]
+) -> None:
+    liar.say("partner.example", 8443, *addresses)
+
+    (finished,) = post.carry(a_claim("https://partner.example:8443/"))
+
+    assert finished.outcome is Outcome.FORBIDDEN
+
+
+def test_http_is_not_dialled_in_public_even_if_the_url_was_saved_in_development(
+    in_public: None, post: Post, liar: Liar
+) -> None:
+    liar.say("partner.example", 443, "93.184.215.14")
+
+    (finished,) = post.carry(a_claim("http://partner.example:443/"))
+
+    assert finished.outcome is Outcome.FORBIDDEN
+
+
+# --- TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    return authority
+
+
+def test_a_certificate_of_an_authority_that_this_machine_trusts_is_trusted(authority: Authority, post: Post) -> None:
+    with a_partner_behind_tls(authority) as partner:
+        (finished,) = post.carry(a_claim(partner.url + "/hooks"))
+
+    assert finished.outcome is Outcome.DELIVERED
+    assert len(partner.got) == 1
+
+
+def test_a_certificate_for_another_name_is_not(authority: Authority, post: Post) -> None:
+    with a_partner_behind_tls(authority, "partner.example") as partner:
+        (finished,) = post.carry(a_claim(partner.url))
+
+    assert (finished.outcome, finished.error) == (Outcome.UNREACHABLE, "certificate not trusted")
+    assert partner.got == []
+
+
+def test_a_certificate_of_an_authority_that_nobody_knows_is_not(tmp_path: Path, post: Post) -> None:
+    with a_partner_behind_tls(Authority(tmp_path)) as partner:
+        (finished,) = post.carry(a_claim(partner.url))
+
+    assert (finished.outcome, finished.error) == (Outcome.UNREACHABLE, "certificate not trusted")
+    assert partner.got == []
 
 
 # --- many at once

@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # this file is read before the suite's servers run, and the b
 
 
 @pytest.fixture(scope="module")
-def _partners_door(_migrated: None) -> "Iterator[Door]":
+def partners_door(_migrated: None) -> "Iterator[Door]":
     from receiver.app import partners
     from tests.receiver.doors import a_server
 
@@ -24,12 +24,12 @@ def _a_wide_door(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def a_partner(_partners_door: "Door", database: None) -> "Callable[..., Partner]":
+def a_partner(partners_door: "Door", database: None) -> "Callable[..., Partner]":
     """Return a partner with a new key at the file's door; the words of `a_key`."""
     from tests.receiver.partners.partner import Partner, a_key
 
     def make(*words: Any, **more: Any) -> "Partner":
-        return Partner(_partners_door.port, a_key(*words, **more).key)
+        return Partner(partners_door.port, a_key(*words, **more).key)
 
     return make
 

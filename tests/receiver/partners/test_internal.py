@@ -36,9 +36,9 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def caller(_partners_door: Door, database: None) -> Partner:
+def caller(partners_door: Door, database: None) -> Partner:
     broker.flush_all()
-    return Partner(_partners_door.port, "", {"authorization": ""})
+    return Partner(partners_door.port, "", {"authorization": ""})
 
 
 def _post(caller: Partner, *, secret: str = SECRET, **changes: Any) -> Answer:

@@ -164,6 +164,8 @@ def test_one_key_makes_one_payout_however_many_ask_at_once(partner: Partner, fed
         ({"scheduled_at": "2999-01-01T00:00:00Z"}, "#/scheduled_at"),
         ({"scheduled_at": "2026-05-12T09:15:00"}, "#/scheduled_at"),
         ({"scheduled_at": 1_800_000_000}, "#/scheduled_at"),
+        ({"scheduled_at": "0001-01-01T00:00:00+14:00"}, "#/scheduled_at"),
+        ({"scheduled_at": "2026-13-01T00:00:00Z"}, "#/scheduled_at"),
         ({"organisation": "org_1"}, "#/organisation"),
     ],
 )
@@ -329,12 +331,21 @@ def test_a_list_is_narrowed_by_every_filter(partner: Partner) -> None:
     assert ids("") == [failed.id, named.id, old.id]
     assert ids("status=failed") == [failed.id]
     assert ids("reference=invoice%207") == [named.id]
-    assert ids("created_before=2026-01-01T00:00:01Z") == [old.id]
-    assert ids("created_from=2026-01-01T00:00:01%2B00:00&status=pending") == [named.id]
+    assert ids("until=2026-01-01T00:00:01Z") == [old.id]
+    assert ids("since=2026-01-01T00:00:01%2B00:00&status=pending") == [named.id]
     assert ids("reference=nobody") == []
 
 
-@pytest.mark.parametrize("query", ["status=lost", "created_from=yesterday", "created_from=2026-01-01T00:00:00"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=lost",
+        "since=yesterday",
+        "since=2026-01-01T00:00:00",
+        "since=0.5",
+        "until=0001-01-01T00:00:00%2B14:00",
+    ],
+)
 def test_a_filter_that_nothing_could_pass_is_refused(partner: Partner, query: str) -> None:
     assert partner.get(f"/v1/payouts?{query}").code == "invalid_request"
 
