@@ -21,6 +21,7 @@ from receiver.operators.identity import sealed_session
 from receiver.partners import limits
 from receiver.partners.portal.routes import ROUTES
 from receiver.partners.portal.visits import COOKIE
+from settings import settings
 from tests.factories import an_endpoint
 from tests.payouts.missed import STEPS, a_history, an_attempt, close, deliveries
 from tests.receiver.operators.browser import Answer
@@ -72,11 +73,10 @@ def test_the_cookie_is_sealed_and_can_be_read_by_no_script_and_sent_by_no_other_
     a_visitor: AVisitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visitor = a_visitor(enter=False)
-    monkeypatch.setenv("RATCHET_SECURE_COOKIES", "1")
-    from settings import settings
-
-    settings.cache_clear()
-    entered = visitor.post(f"/portal/enter/{visitor.minted.token}", {})
+    with monkeypatch.context() as secure:
+        secure.setenv("RATCHET_SECURE_COOKIES", "1")
+        settings.cache_clear()
+        entered = visitor.post(f"/portal/enter/{visitor.minted.token}", {})
     settings.cache_clear()
 
     cookie = entered.headers["set-cookie"].lower()
