@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
@@ -29,10 +30,17 @@ class Page:
     def open(self, url: str) -> None:
         self.driver.get(url)
 
+    def narrow_to(self, width: int, height: int = 844, *, scheme: str = "light") -> None:
+        """Be a screen of this size: a window cannot be as narrow as a telephone. `scheme` is light or dark."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+
     def find(self, css: str) -> Any:
         """Return the first element that matches and is shown, waiting for it."""
         deadline = time.monotonic() + LIMIT_SECONDS
-        while not (shown := [each for each in self.driver.find_elements(By.CSS_SELECTOR, css) if each.is_displayed()]):
+        while not (shown := self._shown(css)):
             assert time.monotonic() < deadline, f"{css} is not shown"
             time.sleep(0.02)
         return shown[0]
@@ -43,10 +51,20 @@ class Page:
 
     def wait_for_text(self, css: str, is_right: Callable[[str], bool]) -> str:
         deadline = time.monotonic() + LIMIT_SECONDS
-        while not is_right(text := self.find(css).text):
+        while not is_right(text := self._text(css)):
             assert time.monotonic() < deadline, text
             time.sleep(0.02)
         return str(text)
+
+    def _shown(self, css: str) -> list[Any]:
+        with contextlib.suppress(StaleElementReferenceException):  # the page is another one by now
+            return [each for each in self.driver.find_elements(By.CSS_SELECTOR, css) if each.is_displayed()]
+        return []
+
+    def _text(self, css: str) -> str:
+        with contextlib.suppress(StaleElementReferenceException):
+            return str(self.find(css).text)
+        return ""
 
     def complaints(self) -> list[str]:
         """Return what the browser has logged since the last time, violations of the content policy among it."""
