@@ -11,6 +11,9 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 import settings
 from cli import (
     audit,
+    balance_payouts,
+    balances,
+    bookings,
     check,
     deliveries,
     demo,
@@ -21,6 +24,9 @@ from cli import (
     keys,
     operators,
     payouts,
+    portal,
+    prices,
+    sandbox,
     serve,
     stuck,
     switches,
@@ -38,20 +44,29 @@ def ratchet() -> None:
 
 
 gateways.gateways.add_command(check.check)
+for part in (bookings.credit, bookings.charge, bookings.adjust, bookings.reserve_):
+    balances.balances.add_command(part)
+for part in (balance_payouts.destination, balance_payouts.pay):
+    balances.balances.add_command(part)
 for command in (
     serve.up,
     demo.demo,
     serve.migrate,
     gateways.gateways,
+    sandbox.sandbox,
     payouts.payouts,
     endpoints.endpoints,
     events.events,
     deliveries.deliveries,
+    portal.portal,
     keys.keys,
     operators.operators,
     stuck.stuck,
     audit.audit,
     switches.switches,
+    balances.balances,
+    prices.rates,
+    prices.fees,
     doctor.doctor,
 ):
     ratchet.add_command(command)

@@ -1,4 +1,4 @@
-"""`ratchet gateways add|list|rotate|disable|enable`."""
+"""`ratchet gateways add|list|set|rotate|disable|enable|new`."""
 
 import dataclasses
 import re
@@ -9,6 +9,7 @@ from typing import Any
 import click
 from sqlmodel import Session, select
 
+from cli._options import parse_options
 from cli._print import actor, cell, json_option, rows
 from cli._scaffold import AlreadyThere, write
 from connectors import NAMES, connector_class
@@ -57,7 +58,7 @@ def add(
         slug=slug,
         connector=connector,
         base_url=_checked_url(base_url),
-        options=_options(connector, options),
+        options=parse_options(connector, options),
         currencies=_currencies(currencies),
         test_mode=is_test,
         sealed=b"",
@@ -127,6 +128,26 @@ def rotate(slug: str, secrets: tuple[str, ...], keep_old_hours: float, credentia
     click.echo(f"{slug}: rotated" + (f"; old webhook secrets verify until {cell(until)}" if secrets else ""))
 
 
+@gateways.command("set")
+@click.argument("slug")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="docs/gateway-settings.md has them all.")
+@click.option("--default", "defaults", multiple=True, metavar="NAME", help="Back to the connector's own value.")
+@click.option("--base-url", help="Where its API is.")
+def set_(slug: str, options: tuple[str, ...], defaults: tuple[str, ...], base_url: str | None) -> None:
+    """Change what SLUG has agreed with its gateway. Receivers and workers know within seconds."""
+    if not options and not defaults and base_url is None:
+        raise click.UsageError("nothing to change: give --option, --default or --base-url")
+    with transaction() as session:
+        integration = one(session, slug)
+        before, chosen = _facts(integration), parse_options(integration.connector, options)
+        kept = {name: value for name, value in integration.options.items() if name not in defaults}
+        integration.options = kept | chosen
+        integration.base_url = _checked_url(base_url) or integration.base_url
+        integration.updated_at = datetime.now(UTC)
+        _record(session, integration, "changed", before)
+    click.echo(f"{slug}: changed; `ratchet gateways check {slug}` tries it")
+
+
 @gateways.command()
 @click.argument("slug")
 def disable(slug: str) -> None:
@@ -168,7 +189,7 @@ def _list_connectors(*, as_json: bool) -> None:
             found.REQUIRES_WEBHOOK_SECRET,
             len(found.STATUSES),
             list(found.CREDENTIALS),
-            list(found.OPTIONS),
+            list(found.options()),
         )
         for found in map(connector_class, NAMES)
     ]
@@ -225,18 +246,6 @@ def _checked_url(url: str | None) -> str | None:
     if url is not None and not url.startswith(("https://", "http://")):
         raise click.BadParameter("must start with https:// (or http:// for a sandbox)", param_hint="--base-url")
     return url
-
-
-def _options(connector: str, options: tuple[str, ...]) -> dict[str, Any]:
-    """Parse `--option`: the connector's own assumptions, each in the type of its default."""
-    defaults = connector_class(connector).OPTIONS
-    values: dict[str, Any] = {}
-    for name, text in _pairs(options, "--option").items():
-        if name not in defaults:
-            raise click.BadParameter(f"{connector} has no option {name}; it has: {', '.join(defaults) or 'none'}")
-        default = defaults[name]
-        values[name] = text.lower() in {"1", "true", "yes"} if isinstance(default, bool) else type(default)(text)
-    return values
 
 
 def _currencies(codes: tuple[str, ...]) -> list[str] | None:

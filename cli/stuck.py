@@ -66,6 +66,9 @@ def _print(report: StuckReport) -> None:
 
 def _worries(attention: Attention) -> list[str]:
     lines = [f"inbox: {number} {state} events need a person" for state, number in attention.inbox.items() if number]
+    lines += [
+        f"payouts are switched off: {switch.scope} {switch.target or ''}".rstrip() for switch in attention.switches
+    ]
     lines += [f"the books do not agree: {violation}" for violation in attention.books.violations]
     lines += [f"{payout}: it is over, and its money waits for a person's word" for payout in attention.books.waiting]
     if attention.dead_deliveries:

@@ -73,8 +73,8 @@ def list_(*, also_over: bool, as_json: bool) -> None:
 def parked(limit: int, *, as_json: bool) -> None:
     """Show the payouts that switches hold back, the oldest first."""
     with transaction() as session:
-        found = [each for switch in holding(session, datetime.now(UTC)) for each in waiting(session, switch, limit)]
-    columns = ("payout", "organisation", "integration", "order_key", "amount", "currency", "created_at", "switch")
+        found = waiting(session, holding(session, datetime.now(UTC)), limit)
+    columns = ("payout", "organisation", "integration", "order_key", "amount", "currency", "created_at", "switches")
     values = [
         (
             each.id,
@@ -84,9 +84,9 @@ def parked(limit: int, *, as_json: bool) -> None:
             to_text(each.amount_minor, each.currency),
             each.currency,
             each.created_at,
-            each.switch_id,
+            each.switches,
         )
-        for each in found[:limit]
+        for each in found
     ]
     rows("parked", columns, values, as_json=as_json, empty="nothing is parked")
 

@@ -301,6 +301,18 @@ class Connector(ABC):
         self.account = account
         self.base_url: Final = (account.base_url or self.BASE_URL).rstrip("/")
 
+    @classmethod
+    def options(cls) -> Mapping[str, Any]:
+        """Return every assumption that an integration may override, with its default."""
+        if not cls.SUPPORTS_PAYOUTS:
+            return cls.OPTIONS
+        return {**cls.OPTIONS, "visibility_minutes": cls.VISIBILITY_WINDOW // timedelta(minutes=1)}
+
+    @property
+    def visibility_window(self) -> timedelta:
+        """How long a payout may stay invisible at this account: the option `visibility_minutes`."""
+        return timedelta(minutes=self.account.options.get("visibility_minutes", 0)) or self.VISIBILITY_WINDOW
+
     def option(self, name: str) -> Any:
         """Return the integration's value for an assumption, or the connector's default."""
         return self.account.options.get(name, self.OPTIONS[name])

@@ -2,9 +2,8 @@
 
 https://docs.fedapay.com/en/integration-api/webhooks; signature and shapes as in https://github.com/fedapay/fedapay-php
 
-Two steps move a payout: create moves nothing, start does. Objects arrive bare or wrapped in a versioned key
-(`{"v1/payout": {...}}`), and the events about payouts are not listed anywhere: any `payout.*` is read, and the truth
-is the status of the entity in it.
+Two steps move a payout: create moves nothing, start does. The events about payouts are not listed anywhere: any
+`payout.*` is read, and the truth is the status of the entity in it.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -45,10 +44,9 @@ from connectors._calls import (
     is_accepted,
     move,
     moved,
-    refusal,
-    rejected,
     unreadable_means,
 )
+from connectors._fedapay import page_of, payout_of, rejection, the_one
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._lists import Lookback, Page, ask_list, changed, find, walk
 from connectors._signatures import (
@@ -91,6 +89,7 @@ class FedaPay(Connector):
         {
             "tolerance_seconds": 300,  # both ways, as FedaPay's PHP library has it; None enforces nothing
             "currency": "XOF",  # entities carry a currency_id only
+            "connected_account": "",  # on whose behalf, on a platform: the header FedaPay-Account
             "page_parameter": "page",  # ASSUMED
             "per_page_parameter": "per_page",  # ASSUMED
             "per_page": 25,
@@ -143,7 +142,7 @@ class FedaPay(Connector):
         if not entity:
             return [PayoutUpdate(reference=event.reference("object_id"), status=None, said=name)]
         written = document(entity) if isinstance(entity, str) else entity
-        return [self._update(_payout(written, "entity"), event.moment("created_at"))]
+        return [self._update(payout_of(written, "entity"), event.moment("created_at"))]
 
     def _update(self, payout: Fields, event_at: datetime | None = None) -> PayoutUpdate:
         """Return what a payout object says.
@@ -204,9 +203,9 @@ class FedaPay(Connector):
         }
         reply = await self._move(http, "POST", "/payouts", fields)
         if not is_accepted(reply):
-            return _rejected(reply)
+            return rejection(reply)
         with unreadable_means(OutcomeUnknown):
-            reference = _payout(document(reply.body)).reference("id")
+            reference = payout_of(document(reply.body)).reference("id")
         return await self._start(reference, order, http)
 
     async def _start(self, reference: str, order: Order, http: Http) -> Submission:
@@ -216,11 +215,11 @@ class FedaPay(Connector):
         try:
             reply = await self._move(http, "PUT", "/payouts/start", {"payouts": [item]})
             if is_accepted(reply):
-                return Accepted(update=moved(reply, lambda body: self._update(_the_one(body, reference))))
+                return Accepted(update=moved(reply, lambda body: self._update(the_one(body, reference))))
         except (OutcomeUnknown, GatewayUnavailable) as error:
             # Even a start that never left: the payout exists, and a second submission would create another.
             raise OutcomeUnknown(f"created, start: {error}", reference=reference) from error
-        no = _rejected(reply)
+        no = rejection(reply)
         if order.reference is not None:  # an earlier start, of which we never heard, may be why it refuses
             raise OutcomeUnknown(f"start refused: {no.code}", reference=reference)
         return no
@@ -236,7 +235,7 @@ class FedaPay(Connector):
 
     def list_since(self, since: datetime, http: Http) -> AsyncIterator[PayoutUpdate]:
         """GET /payouts, page by page."""
-        lookback = Lookback(since, self.option("lookback_days"), _created)
+        lookback = Lookback(since, self.option("lookback_days"), lambda payout: payout.moment("created_at"))
         return changed(self._walk(http, "/payouts"), lookback, self._update)
 
     async def cancel(self, reference: str, http: Http) -> PayoutUpdate | Rejected:
@@ -244,67 +243,26 @@ class FedaPay(Connector):
         url = f"{self.base_url}/payouts/{quote(reference, safe='')}"
         reply = await move(http, "DELETE", url, headers=self._headers(), refusals=REFUSALS | {HTTPStatus.CONFLICT})
         if not is_accepted(reply):
-            return _rejected(reply)
+            return rejection(reply)
         return PayoutUpdate(reference=reference, status=PayoutStatus.CANCELED, said="deleted")
 
     def _walk(self, http: Http, path: str, **query: str) -> AsyncGenerator[Fields]:
         async def page(number: str) -> Page:
             paging = {self.option("page_parameter"): number, self.option("per_page_parameter"): self.option("per_page")}
             url = f"{self.base_url}{path}?{urlencode(query | paging)}"
-            return self._page(document((await ask_list(http, url, self._headers())).body), number)
+            answer = document((await ask_list(http, url, self._headers())).body)
+            return page_of(answer, number, self.option("per_page"))
 
         return walk(page, "1")
 
-    def _page(self, answer: object, number: str) -> Page:
-        """Return one page. A bare list tells no end, so the first one that is not full is the last."""
-        items = _payouts(answer)
-        meta = Fields.of(answer).maybe_within("meta") if isinstance(answer, dict) else None
-        if meta is None:
-            return Page(items, str(int(number) + 1) if len(items) >= self.option("per_page") else None)
-        following = meta.identifier("next_page")
-        if following is not None and not following.isdecimal():
-            raise UnreadableEvent("meta.next_page is no number")
-        return Page(items, following)
-
     def _read(self, body: bytes) -> PayoutUpdate:
-        return self._update(_payout(document(body)))
+        return self._update(payout_of(document(body)))
 
     async def _move(self, http: Http, method: str, path: str, fields: Mapping[str, Any]) -> HttpReply:
         headers = {**self._headers(), "Content-Type": "application/json"}
         return await move(http, method, f"{self.base_url}{path}", headers=headers, body=orjson.dumps(fields))
 
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {credential(self.account, 'secret_key')}"}
-
-
-def _payout(answer: object, path: str = "") -> Fields:
-    """Return a payout object, bare or wrapped."""
-    fields = Fields.of(answer, path)
-    return fields.maybe_within("v1/payout") or fields
-
-
-def _payouts(answer: object) -> list[Fields]:
-    """Return a list of payouts, bare or wrapped."""
-    wrapped = answer if isinstance(answer, dict) else {"v1/payouts": answer}
-    fields = Fields.of(wrapped)
-    items = fields.items("v1/payouts" if "v1/payouts" in fields.values else "payouts")
-    return [item.maybe_within("v1/payout") or item for item in items]
-
-
-def _created(payout: Fields) -> datetime | None:
-    return payout.moment("created_at")
-
-
-def _the_one(body: bytes, reference: str) -> Fields:
-    """Return our payout from the answer to a start, where partial success is possible."""
-    for payout in _payouts(document(body)):
-        if payout.reference("id") == reference:
-            return payout
-    raise UnreadableEvent("the started payouts do not hold ours")
-
-
-def _rejected(reply: HttpReply) -> Rejected:
-    """Return a refusal: the first invalid field is the code."""
-    words = refusal(reply)
-    errors = words.get("errors")
-    return rejected(reply, next(iter(errors), None) if isinstance(errors, dict) else None, words.get("message"))
+        headers = {"Authorization": f"Bearer {credential(self.account, 'secret_key')}"}
+        account = self.option("connected_account")
+        return headers | {"FedaPay-Account": account} if account else headers

@@ -107,7 +107,9 @@ class ZoPay(Connector):
             "tolerance_seconds": 300,  # ASSUMED, as the whole of the webhooks
             "quoted_as": "user_sends",  # ASSUMED: which figure of a quote is the amount we ask for; or recipient_gets
             "failure_field": "failure_reason",  # ASSUMED
-            # Whether `quote_expired` or `quote_not_found`, in answer to the repeated call, says that the first one was
+            "expired_code": "quote_expired",  # ASSUMED, as the next one: the code of a quote that has run out,
+            "unknown_quote_code": "quote_not_found",  # and of one that ZoPay does not have
+            # Whether one of these two codes, in answer to the repeated call, says that the first one was
             # never carried out. Not documented: a paid quote might be called expired too, once the key is forgotten.
             "expired_is_unpaid": False,
         }
@@ -233,7 +235,8 @@ class ZoPay(Connector):
         code = _rejected(reply).code
         if code == "quote_already_used":
             return PayoutUpdate(reference=None, status=PayoutStatus.PENDING, said=code)
-        if code in _EXPIRED and self.option("expired_is_unpaid") is True:
+        is_over = code in {self.option("expired_code"), self.option("unknown_quote_code")}
+        if is_over and self.option("expired_is_unpaid") is True:
             return NotFound()
         raise GatewayUnavailable(f"refused: {code}")
 
@@ -267,7 +270,7 @@ class ZoPay(Connector):
         if lost is not None:
             # It refuses the repetition. The first call may have been carried out all the same.
             raise OutcomeUnknown(f"{lost}, then refused: {no.code}") from lost
-        if reply.status == HTTPStatus.CONFLICT and no.code != "quote_expired":
+        if reply.status == HTTPStatus.CONFLICT and no.code != self.option("expired_code"):
             # The quote or the key was used before: a payout of ours may stand there under an id that we do not know.
             raise OutcomeUnknown(f"refused: {no.code}")
         return no
@@ -297,7 +300,6 @@ class ZoPay(Connector):
 
 _key: Final = partial(base64_key, prefix="whsec_")
 _REFUSALS: Final = REFUSALS | {HTTPStatus.CONFLICT}
-_EXPIRED: Final = frozenset({"quote_expired", "quote_not_found"})
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REFERENCE: Final = re.compile(r"pay_[A-Za-z0-9_-]{1,100}")
 

@@ -49,7 +49,7 @@ class Endpoint(SQLModel, table=True, metadata=metadata):
     id: str = Field(default_factory=lambda: new_id("ep"), primary_key=True)
     organisation_id: str = Field(foreign_key="organisation.id", index=True)
     url: str = Field(repr=False)
-    """May hold a token of the partner's, as `Destination.url` may."""
+    """May hold a token of the partner's, as `Target.url` may."""
     event_types: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     """None is every type."""
     description: str = ""

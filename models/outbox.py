@@ -1,6 +1,6 @@
 """Delivery (one event owed to one endpoint) and Attempt (one HTTP request for it)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -96,34 +96,78 @@ class Announcement:
     payload: str = field(repr=False)
 
 
-def fan_out(session: Session, announcements: Sequence[Announcement], now: datetime) -> list[str]:
-    """Write the payout events and one delivery per subscribed endpoint. Returns the deliveries' ids."""
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Somebody at hand who takes deliveries as they are written, so that they need not be looked for and claimed."""
+
+    room: Callable[[str], int]
+    """How many more deliveries of an endpoint can be taken."""
+    leased_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One delivery just written."""
+
+    id: str
+    endpoint_id: str
+    event: Announcement
+    is_leased: bool
+    """Whether the carrier has it. Otherwise it is to be claimed."""
+
+
+def fan_out(
+    session: Session, announcements: Sequence[Announcement], now: datetime, carrier: Carrier | None = None
+) -> list[Owed]:
+    """Write the payout events and one delivery per subscribed endpoint. The payouts must be locked."""
     if not announcements:
         return []
     session.connection().execute(_WRITE_EVENTS, {"rows": _as_json(announcements), "now": now})
-    organisations = list({announcement.organisation_id for announcement in announcements})
-    subscribed: dict[tuple[str, bool], list[tuple[str, list[str] | None]]] = {}
-    for organisation_id, test_mode, *hearer in session.connection().execute(_SUBSCRIBED, {"ids": organisations}):
-        subscribed.setdefault((organisation_id, test_mode), []).append((hearer[0], hearer[1]))
-    owed = [
-        (new_id("dlv"), endpoint_id, announcement)
-        for announcement in announcements
-        for endpoint_id, types in subscribed.get((announcement.organisation_id, announcement.test_mode), ())
-        if types is None or f"payout.{announcement.status}" in types
+    rows: list[dict[str, Any]] = []
+    events: list[Announcement] = []
+    places = _Places(carrier)
+    subscribed = _subscribed(session, {announcement.organisation_id for announcement in announcements}, now)
+    for event in announcements:
+        for endpoint in subscribed.get((event.organisation_id, event.test_mode), ()):
+            if endpoint.event_types is None or f"payout.{event.status}" in endpoint.event_types:
+                row = {"id": new_id("dlv"), "endpoint": endpoint.id, "payout": event.payout_id, "event": event.id}
+                may = endpoint.is_clear and places.take(endpoint.id, event.payout_id)
+                rows.append({**row, "n": event.sequence, "may": may})
+                events.append(event)
+    if not rows:
+        return []
+    asked = {"rows": _as_json(rows), "now": now, "lease": carrier.leased_until if carrier else now}
+    leased = {row[0] for row in session.connection().execute(_OWE, asked) if row[1]}
+    return [
+        Owed(row["id"], row["endpoint"], event, row["id"] in leased) for row, event in zip(rows, events, strict=True)
     ]
-    if owed:
-        rows = [
-            {
-                "id": delivery_id,
-                "endpoint": endpoint_id,
-                "payout": event.payout_id,
-                "event": event.id,
-                "n": event.sequence,
-            }
-            for delivery_id, endpoint_id, event in owed
-        ]
-        session.connection().execute(_OWE, {"rows": _as_json(rows), "now": now})
-    return [delivery_id for delivery_id, _, _ in owed]
+
+
+class _Places:
+    """What the carrier can still take. Of one payout and endpoint only the oldest may go."""
+
+    def __init__(self, carrier: Carrier | None) -> None:
+        self._carrier = carrier
+        self._left: dict[str, int] = {}
+        self._queues: set[tuple[str, str]] = set()
+
+    def take(self, endpoint_id: str, payout_id: str) -> bool:
+        if self._carrier is None or (endpoint_id, payout_id) in self._queues:
+            return False
+        self._queues.add((endpoint_id, payout_id))
+        left = self._left.get(endpoint_id)
+        if left is None:
+            left = self._carrier.room(endpoint_id)
+        self._left[endpoint_id] = left - 1
+        return left > 0
+
+
+def _subscribed(session: Session, organisations: Collection[str], now: datetime) -> dict[tuple[str, bool], list[Any]]:
+    """Return the endpoints that hear of payouts, by organisation and mode."""
+    subscribed: dict[tuple[str, bool], list[Any]] = {}
+    for row in session.connection().execute(_SUBSCRIBED, {"ids": list(organisations), "now": now}):
+        subscribed.setdefault((row.organisation_id, row.test_mode), []).append(row)
+    return subscribed
 
 
 def _as_json(rows: Sequence[Any]) -> str:
@@ -146,13 +190,28 @@ _WRITE_EVENTS: Final = text(
 )
 
 _SUBSCRIBED: Final = text(
-    "SELECT organisation_id, test_mode, id, event_types FROM endpoint WHERE organisation_id = ANY(:ids) AND is_enabled"
+    """
+    SELECT organisation_id, test_mode, id, event_types,
+        breaker = 'closed' AND rate_limit IS NULL AND (not_before IS NULL OR not_before <= :now) AS is_clear
+    FROM endpoint WHERE organisation_id = ANY(:ids) AND is_enabled
+    """
 )
 
 _OWE: Final = text(
     """
-    INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at)
-    SELECT d.*, :now, :now
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS d (id text, endpoint text, payout text, event text, n int)
+    INSERT INTO delivery (
+        id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at, leased_until, attempts
+    )
+    SELECT d.id, d.endpoint, d.payout, d.event, d.n, :now, :now,
+        CASE WHEN d.may AND older.n IS NULL THEN CAST(:lease AS timestamptz) END,
+        CASE WHEN d.may AND older.n IS NULL THEN 1 ELSE 0 END
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS d (
+        id text, endpoint text, payout text, event text, n int, may boolean
+    ) LEFT JOIN LATERAL (
+        SELECT sequence AS n FROM delivery
+        WHERE endpoint_id = d.endpoint AND payout_id = d.payout AND closed_at IS NULL ORDER BY sequence LIMIT 1
+    ) AS older ON d.may
+    RETURNING id, leased_until IS NOT NULL
     """
 )
+"""One that waits behind another of its payout is claimed when that one is done, like any other."""

@@ -43,7 +43,9 @@ class Quote(SQLModel, table=True, metadata=metadata):
     estimated_seconds: int
     details: bytes = Field(repr=False)
     """Sealed: where it goes, as the gateway wants it."""
-    destination_label: str
+    mode: str
+    """How it travels, as the payout will say."""
+    destination_label: str | None = None
     """What of that may be shown."""
     created_at: datetime
     expires_at: datetime

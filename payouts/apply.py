@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from connectors._base import PayoutUpdate, UnreadableEvent
 from models.inbox import InboxState
+from models.outbox import Carrier
 from models.payout import Source
 from payouts.integrations import Connected, usable
 from payouts.observe import Evidence, Observed, observe
@@ -46,7 +47,7 @@ class Applied:
     outcomes: dict[InboxState, int]
 
 
-def apply_events(session: Session, ids: Sequence[int], now: datetime) -> Applied:
+def apply_events(session: Session, ids: Sequence[int], now: datetime, carrier: Carrier | None = None) -> Applied:
     """Apply the inbox events with these ids that are still new and that nobody else is applying."""
     rows = session.connection().execute(_CLAIM, {"ids": as_json(list(ids))}).all()
     integrations = usable(session, {row.integration_id for row in rows}) if rows else {}
@@ -58,7 +59,7 @@ def apply_events(session: Session, ids: Sequence[int], now: datetime) -> Applied
         for reading in readings.values()
         for update in reading.updates
     ]
-    observed = observe(session, evidence, now)
+    observed = observe(session, evidence, now, carrier)
     for item in observed.unmatched:
         reading = readings[item.inbox_event_id or 0].set_aside(InboxState.UNMATCHED, "payout_unknown")
         reading.reference, reading.order_key = item.update.reference, item.update.order_key

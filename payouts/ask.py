@@ -42,7 +42,7 @@ class Question:
 
     def was_never_received(self, now: datetime) -> bool:
         """Tell whether absence at the gateway has become a statement: the visibility window is over."""
-        window = self.integration.connector.VISIBILITY_WINDOW
+        window = self.integration.connector.visibility_window
         return self.is_unconfirmed and self.submitted_at is not None and now - self.submitted_at > window
 
 

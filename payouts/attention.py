@@ -11,7 +11,9 @@ from sqlmodel import Session, select
 
 from models.balance import BooksCheck
 from models.inbox import InboxState
+from models.switch import Switch
 from payouts.silence import Silence, read_silences
+from payouts.switches import holding
 
 UNMATCHED_AFTER: Final = timedelta(minutes=15)
 """A webhook may outrun the reply to our own submission; not by this much."""
@@ -62,6 +64,8 @@ class Attention:
     books: Books
     endpoints: tuple[Ailing, ...]
     """Partners' endpoints that hear nothing, those switched off by us first; so many at most."""
+    switches: tuple[Switch, ...]
+    """Kill switches that hold."""
 
     @property
     def inbox_events(self) -> int:
@@ -85,6 +89,7 @@ def read_attention(session: Session, now: datetime) -> Attention:
         tuple((slug, until) for slug, until in connection.execute(_PAUSED, {"now": now})),
         read_books(session),
         tuple(_ailing(row) for row in connection.execute(_AILING, {"most": MOST_ENDPOINTS})),
+        tuple(holding(session, now)),
     )
 
 

@@ -9,10 +9,11 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.endpoint import Breaker
+from models.outbox import Owed
 from payouts.deliveries import HEADS_TIME, IS_OPEN, LEASE, MAY_BE_SENT_TO, MAY_GO, Claimed, Finished
-from payouts.destinations import destinations
 from payouts.gates import Gate, admit
 from payouts.standing import as_json
+from payouts.targets import targets
 
 Room = Callable[[str], int]
 """How many more deliveries of an endpoint its caller can take."""
@@ -48,6 +49,16 @@ def claim(session: Session, ids: Sequence[str], now: datetime, room: Room | None
         versions = {endpoint_id: one.version for endpoint_id, one in due.items()}
         claims.claimed = _take(session, chosen, versions, now)
     return claims
+
+
+def carried(session: Session, owed: Sequence[Owed], leased_until: datetime) -> list[Claimed]:
+    """Return those that were leased to their carrier as they were written."""
+    leased = [one for one in owed if one.is_leased]
+    to = targets(session, dict.fromkeys(one.endpoint_id for one in leased))
+    return [
+        Claimed(one.id, 1, one.endpoint_id, event.payout_id, event.id, leased_until, event.payload, to[one.endpoint_id])
+        for one, event in ((one, one.event) for one in leased)
+    ]
 
 
 def release(session: Session, claimed: Sequence[Claimed], now: datetime) -> None:
@@ -90,7 +101,7 @@ def _take(session: Session, ids: Sequence[str], versions: Mapping[str, str], now
     if bare := [row[0] for row in rows if row[5] is None]:  # pruned in the very moment it was asked for again
         session.connection().execute(_BURY, {"ids": bare, "now": now})
         rows = [row for row in rows if row[5] is not None]
-    to = destinations(session, {row[2]: versions[row[2]] for row in rows})
+    to = targets(session, {row[2]: versions[row[2]] for row in rows})
     return [
         Claimed(delivery_id, number, endpoint_id, payout_id, event_id, leased_until, payload, to[endpoint_id])
         for delivery_id, number, endpoint_id, payout_id, event_id, payload in rows

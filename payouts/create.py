@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from psycopg.errors import UniqueViolation
@@ -12,6 +12,7 @@ from sqlmodel import Session, select
 
 from connectors import connector_class
 from models.audit import record
+from models.ids import new_id
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
@@ -24,7 +25,7 @@ from payouts.parking import switched_off
 from payouts.payer import Cost, paying_balance, why_not
 from payouts.polling import next_poll_at
 from payouts.refused import Refused
-from payouts.standing import lock, write
+from payouts.standing import lock
 
 __all__ = ["Created", "NewPayout", "Refused", "create"]
 
@@ -54,6 +55,13 @@ class NewPayout:
     """When it is to leave; None is at once."""
     cost: Cost | None = None
     """Where it differs from the amount in its own currency."""
+    id: str | None = None
+    """Where somebody has to know it beforehand."""
+    quote_id: str | None = None
+    business_day: date | None = None
+    """Of a payout of a balance: the day it leaves."""
+    estimated_delivery_at: datetime | None = None
+    """Until the gateway knows better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +80,11 @@ def create(
 ) -> Created:
     """Put a payout on record, and who did. Without a reference it is still to be submitted. Raises `Refused`."""
     organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
-    integration = _guarded(session, new, organisation, now)
+    integration = guarded(session, new, organisation, now)
     if organisation is None:
         raise Refused("unknown_organisation", f"no organisation {new.organisation!r}: `ratchet endpoints add`")
     payout = Payout(
+        id=new.id or new_id("pay"),
         organisation_id=organisation.id,
         integration_id=integration.id or 0,
         order_key=new.order_key or "",
@@ -90,6 +99,9 @@ def create(
         mode=new.mode,
         destination_label=new.destination_label,
         scheduled_at=new.scheduled_at,
+        quote_id=new.quote_id,
+        business_day=new.business_day,
+        estimated_delivery_at=new.estimated_delivery_at,
         submission=SubmissionState.ACCEPTED if new.reference else SubmissionState.UNSENT,
         created_at=now,
         advanced_at=now,
@@ -118,7 +130,6 @@ def create(
         )
         standings = lock(session, [payout.id])
         deliveries = announce_birth(session, standings[0], now)
-        write(session, standings)
         released = release_unmatched(session, standings)
         if new.reference:
             follow(session, standings, now)  # the gateway has it already: the books can only follow
@@ -128,7 +139,8 @@ def create(
     return Created(payout.id, deliveries, released, is_due)
 
 
-def _guarded(session: Session, new: NewPayout, organisation: Organisation | None, now: datetime) -> Integration:
+def guarded(session: Session, new: NewPayout, organisation: Organisation | None, now: datetime) -> Integration:
+    """Return the integration that is to carry it. Raises `Refused`: the first guard that fails."""
     slug, currency = new.integration, new.currency
     integration = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
     if integration is None:
@@ -181,4 +193,6 @@ def _whole_or_not_at_all(session: Session) -> Iterator[None]:
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise
+        if error.orig.diag.constraint_name == "uq_payout_balance_day":
+            raise Refused("already_scheduled", "the balance has a payout on that day already") from None
         raise Refused("payout_exists", "a payout of this integration has this order key or reference already") from None

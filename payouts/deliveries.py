@@ -67,7 +67,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class Target:
     """Where an endpoint's webhooks go and how they are signed: one for all that is claimed of it at a time."""
 
     url: str = field(repr=False)
@@ -90,7 +90,7 @@ class Claimed:
     event_id: str
     leased_until: datetime
     payload: str = field(repr=False)
-    to: Destination
+    to: Target
 
 
 @dataclass(frozen=True, slots=True)

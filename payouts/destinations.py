@@ -1,60 +1,78 @@
-"""Where endpoints' deliveries go, read again only when an endpoint's row is another version than it was."""
+"""Where a balance pays to: kept sealed in our words, and said in the gateway's when a payout leaves."""
 
-import threading
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, select
 
-from payouts.deliveries import Destination
-
-MOST_KNOWN: Final = 4_096
-
-
-class _Known:
-    """Destinations as they were read, each good until its row is another version (PostgreSQL's `xmin`)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], Destination] = {}
-
-    def get(self, wanted: Mapping[str, str]) -> dict[str, Destination]:
-        """Return those that are known, by endpoint."""
-        with self._lock:
-            found = {endpoint_id: self._known.get((endpoint_id, version)) for endpoint_id, version in wanted.items()}
-        return {endpoint_id: to for endpoint_id, to in found.items() if to}
-
-    def put(self, endpoint_id: str, version: str, to: Destination) -> None:
-        """Keep one; forget all when they are too many."""
-        with self._lock:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[endpoint_id, version] = to
+from connectors import connector_class
+from connectors._base import Account, Address, Unaddressable, Wish
+from models.balance import Balance
+from models.integration import Integration
+from models.sealed import CannotOpen, seal, unseal
+from payouts.refused import Refused
+from payouts.treasury import By, locked, tell
 
 
-_known: Final = _Known()
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where to, ready for `NewPayout`."""
+
+    integration: str
+    """A slug."""
+    mode: str
+    details: Mapping[str, Any] = field(repr=False)
+    label: str | None
 
 
-def destinations(session: Session, wanted: Mapping[str, str]) -> dict[str, Destination]:
-    """Return where each endpoint's deliveries go, reading what has changed since it was read last."""
-    found = _known.get(wanted)
-    unknown = [endpoint_id for endpoint_id in wanted if endpoint_id not in found]
-    if unknown:
-        for row in session.connection().execute(_DESTINATIONS, {"ids": unknown}):
-            found[row.id] = _destination(row)
-            _known.put(row.id, row.version, found[row.id])
-    return found
+def set_destination(session: Session, balance_id: str, slug: str, wish: Wish, by: By) -> Destination:
+    """Have a balance pay to there from now on. Raises `Refused` when the gateway could not be told."""
+    balance = locked(session, balance_id)
+    integration = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
+    if integration is None:
+        raise Refused("unknown_integration", f"no integration {slug!r}; `ratchet gateways list` shows them")
+    if integration.test_mode != balance.test_mode:
+        raise Refused("mode_differs", f"{slug} and {balance_id} are not of the same mode")
+    address = address_at(integration, wish)
+    before = {"destination": balance.destination_label}
+    balance.destination_integration_id = integration.id
+    balance.destination = seal({**asdict(wish), "details": dict(wish.details)})
+    balance.destination_label = f"{slug} {address.label or wish.mode}"
+    session.flush()
+    tell(session, "balance.destination_changed", balance, before, {"destination": balance.destination_label}, by)
+    return Destination(slug, wish.mode, address.details, address.label)
 
 
-def _destination(row: Any) -> Destination:
-    schedule = None if row.retry_schedule is None else tuple(row.retry_schedule)
-    return Destination(row.url, tuple(row.schemes), row.sealed, row.sealed_headers, schedule)
+def destination_of(session: Session, balance: Balance) -> Destination:
+    """Return where a balance pays to. Raises `Refused`."""
+    if balance.destination is None or balance.destination_integration_id is None:
+        raise Refused(
+            "destination_missing", f"{balance.id} pays to nowhere: `ratchet balances destination {balance.id}`"
+        )
+    integration = session.get(Integration, balance.destination_integration_id)
+    if integration is None:
+        raise Refused("destination_invalid", f"the account through which {balance.id} pays is gone")
+    try:
+        wish = Wish(**unseal(balance.destination))
+    except (CannotOpen, TypeError):
+        raise Refused("destination_invalid", f"what is kept of where {balance.id} pays cannot be read") from None
+    try:
+        address = address_at(integration, wish)
+    except Refused as refused:
+        raise Refused("destination_invalid", str(refused)) from None
+    return Destination(integration.slug, wish.mode, address.details, address.label)
 
 
-_DESTINATIONS: Final = text(
+def address_at(integration: Integration, wish: Wish) -> Address:
+    """Say a wish in the words of an integration's gateway, which is given no credentials: it only translates.
+
+    Raises `Refused`.
     """
-    SELECT id, url, schemes, sealed, sealed_headers, retry_schedule, CAST(xmin AS text) AS version
-    FROM endpoint WHERE id = ANY(:ids)
-    """
-)
+    connector = connector_class(integration.connector)(Account({}, integration.base_url, integration.options))
+    if not connector.SUPPORTS_PAYOUTS:
+        raise Refused("payouts_unsupported", f"{integration.connector} cannot create payouts")
+    try:
+        return connector.address(wish)
+    except Unaddressable as missing:
+        raise Refused("missing_detail", f"{missing.where}: {missing}") from None

@@ -11,9 +11,10 @@ from typing import Final
 from sqlmodel import Session, col, select
 
 from connectors import connector_class
-from connectors._base import Account, Address, Unaddressable, Wish
+from connectors._base import Address, Wish
 from models.integration import Integration
 from payouts.create import Created, NewPayout, Refused, create
+from payouts.destinations import address_at
 
 GOES_ON: Final = frozenset(
     {
@@ -51,7 +52,7 @@ def create_direct(
     refusals: list[Refused] = []
     for integration in _candidates(session, asked):
         try:
-            new = _new(asked, integration, _address(integration, asked))
+            new = _new(asked, integration, address_at(integration, asked.wish))
             return create(session, new, now, actor=actor, request_id=request_id)
         except Refused as refused:
             if refused.code not in GOES_ON:
@@ -69,17 +70,6 @@ def _candidates(session: Session, asked: DirectPayout) -> Sequence[Integration]:
         for integration in session.exec(wanted.order_by(col(Integration.id)))
         if asked.gateway or connector_class(integration.connector).SUPPORTS_PAYOUTS
     ]
-
-
-def _address(integration: Integration, asked: DirectPayout) -> Address:
-    """Ask the connector how it says this. It is given no credentials: it only translates."""
-    connector = connector_class(integration.connector)(Account({}, integration.base_url, integration.options))
-    if not connector.SUPPORTS_PAYOUTS:
-        raise Refused("payouts_unsupported", f"{integration.connector} cannot create payouts")
-    try:
-        return connector.address(asked.wish)
-    except Unaddressable as missing:
-        raise Refused("missing_detail", f"{missing.where}: {missing}") from None
 
 
 def _new(asked: DirectPayout, integration: Integration, address: Address) -> NewPayout:

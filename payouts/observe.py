@@ -16,8 +16,10 @@ from sqlmodel import Session
 from connectors._base import PayoutUpdate
 from models.ids import new_id
 from models.lifecycle import PayoutStatus, join
-from models.outbox import Announcement, fan_out
+from models.outbox import Announcement, Carrier, fan_out
 from models.payout import Source, SubmissionState
+from payouts.claiming import carried
+from payouts.deliveries import Claimed
 from payouts.ledger import follow
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
@@ -41,7 +43,9 @@ class Observed:
     unmatched: list[Evidence] = field(default_factory=list)
     """Nobody knows the payout (yet)."""
     deliveries: list[str] = field(default_factory=list)
-    """Ids of new deliveries."""
+    """Ids of new deliveries that nobody has."""
+    carried: list[Claimed] = field(default_factory=list)
+    """New deliveries that the carrier has."""
     released: list[int] = field(default_factory=list)
     """Inbox events that waited for a reference which this batch has brought."""
     advanced: int = 0
@@ -51,9 +55,12 @@ _NOT_YET_CONFIRMED: Final = frozenset({SubmissionState.UNSENT, SubmissionState.S
 _UNDONE: Final = frozenset({PayoutStatus.FAILED, PayoutStatus.CANCELED})
 
 
-def observe(session: Session, evidence: Sequence[Evidence], now: datetime) -> Observed:
-    """Take evidence, in the order given. The caller commits, then enqueues what `Observed` names."""
-    batch = _Batch(now)
+def observe(session: Session, evidence: Sequence[Evidence], now: datetime, carrier: Carrier | None = None) -> Observed:
+    """Take evidence, in the order given. The caller commits, then enqueues what `Observed` names.
+
+    A `carrier` is given what it has room for as it is written; it must take it once the transaction is committed.
+    """
+    batch = _Batch(now, carrier)
     if not evidence:
         return batch.observed
     book = _Book(lock_by_keys(session, [_keys(item) for item in evidence]))
@@ -106,8 +113,9 @@ class _Book:
 class _Batch:
     """Everything that one transaction will write, gathered so that each table is written once."""
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, carrier: Carrier | None = None) -> None:
         self.now = now
+        self._carrier = carrier
         self.observed = Observed()
         self.touched: dict[str, Standing] = {}
         self._observations: list[dict[str, Any]] = []
@@ -165,7 +173,10 @@ class _Batch:
             rows = {"rows": as_json(self._observations), "now": self.now}
             session.connection().execute(_RECORD, rows)
         write(session, self.touched.values())
-        self.observed.deliveries = fan_out(session, self._announcements, self.now)
+        owed = fan_out(session, self._announcements, self.now, self._carrier)
+        self.observed.deliveries = [one.id for one in owed if not one.is_leased]
+        if self._carrier:
+            self.observed.carried = carried(session, owed, self._carrier.leased_until)
         self.observed.advanced = len(self._announcements)
         if self._learnt:
             self.observed.released = release_unmatched(session, self._learnt)

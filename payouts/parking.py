@@ -1,7 +1,8 @@
 """Payouts that were created and may not leave: what a kill switch holds back, and letting it go on."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,7 +26,7 @@ _LEAVING: Final = 4_837_104
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """One payout that waits behind a switch."""
+    """One payout that waits behind switches."""
 
     id: str
     organisation: str
@@ -34,7 +35,8 @@ class Parked:
     amount_minor: int
     currency: str
     created_at: datetime
-    switch_id: str
+    switches: list[str] = field(default_factory=list)
+    """Ids of those that hold it."""
 
 
 def switched_off(
@@ -85,10 +87,13 @@ def wake(session: Session, switch: Switch, now: datetime) -> int:
     return session.connection().execute(_WAKE, {**_scope(switch), "now": now, "parked": PARKED}).rowcount
 
 
-def waiting(session: Session, switch: Switch, limit: int) -> list[Parked]:
-    """Return payouts in a switch's scope that have not left, the oldest first."""
-    rows = session.connection().execute(_LIST, {**_scope(switch), "limit": limit})
-    return [Parked(**row, switch_id=switch.id) for row in rows.mappings()]
+def waiting(session: Session, switches: Iterable[Switch], limit: int) -> list[Parked]:
+    """Return payouts that have not left and that any of these switches holds, the oldest first."""
+    found: dict[str, Parked] = {}
+    for switch in switches:
+        for row in session.connection().execute(_LIST, {**_scope(switch), "limit": limit}).mappings():
+            found.setdefault(row["id"], Parked(**row)).switches.append(switch.id)
+    return sorted(found.values(), key=lambda parked: (parked.created_at, parked.id))[:limit]
 
 
 def _scope(switch: Switch) -> dict[str, str | None]:

@@ -38,6 +38,11 @@ def why_not(session: Session, balance_id: str) -> Refused:
     balance = session.exec(select(Balance).where(Balance.id == balance_id)).one()
     if reason := not_payable(session, balance):
         return reason
+    return insufficient_funds(balance)
+
+
+def insufficient_funds(balance: Balance) -> Refused:
+    """Return the refusal that tells how much there is."""
     available = to_text(max(0, balance.available_minor), balance.currency)
     return Refused("insufficient_funds", f"{balance.id} has {available} {balance.currency} available")
 

@@ -34,6 +34,17 @@ class Thrown:
     """Payouts whose request has left and is not answered for: no switch brings these back. The newest few."""
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A switch that holds, and what it does."""
+
+    switch: Switch
+    target: str | None
+    """As people call it: a partner by its name."""
+    parked: int
+    on_their_way: list[str]
+
+
 def throw(
     session: Session,
     scope: SwitchScope,
@@ -76,6 +87,28 @@ def holding(session: Session, now: datetime) -> list[Switch]:
     """Return the switches that hold now, the newest first."""
     holds = col(Switch.lifted_at).is_(None) & (col(Switch.until).is_(None) | (col(Switch.until) > now))
     return list(session.exec(select(Switch).where(holds).order_by(col(Switch.thrown_at).desc())))
+
+
+def read_holding(session: Session, now: datetime) -> list[Holding]:
+    """Return the switches that hold now with what they do, the newest first."""
+    return [
+        Holding(
+            switch,
+            called(session, switch),
+            parking.number_waiting(session, switch),
+            parking.on_their_way(session, switch),
+        )
+        for switch in holding(session, now)
+    ]
+
+
+def called(session: Session, switch: Switch) -> str | None:
+    """Return a switch's target as people call it."""
+    if switch.scope != SwitchScope.PARTNER or switch.target is None:
+        return switch.target
+    return (
+        session.exec(select(Organisation.name).where(Organisation.id == switch.target)).one_or_none() or switch.target
+    )
 
 
 def history(session: Session, limit: int) -> list[Switch]:

@@ -43,7 +43,7 @@ def open_balance(session: Session, organisation: str, currency: str, *, test_mod
     balance = Balance(organisation_id=owner.id, test_mode=test_mode, currency=currency, created_at=by.now)
     session.add(balance)
     session.flush()
-    _tell(session, "balance.opened", balance, None, {"currency": currency, "test_mode": test_mode}, by)
+    tell(session, "balance.opened", balance, None, {"currency": currency, "test_mode": test_mode}, by)
     return balance
 
 
@@ -90,7 +90,7 @@ def set_terms(session: Session, balance_id: str, terms: Mapping[str, Any], by: B
         if not isinstance(error.orig, CheckViolation):
             raise
         raise Refused("invalid_terms", "a threshold and a number of refunds are never negative") from None
-    _tell(session, "balance.changed", balance, before, terms, by)
+    tell(session, "balance.changed", balance, before, terms, by)
     return balance
 
 
@@ -131,11 +131,12 @@ def _move(session: Session, balance_id: str, kind: EntryKind, lines: Mapping[Acc
     book(session, [Booking(balance_id, kind, lines, note=by.reason.strip())], by.now)
     moved = to_text(abs(lines[Account.AVAILABLE]), balance.currency)
     sign = "-" if lines[Account.AVAILABLE] < 0 else ""
-    _tell(session, f"balance.{kind}", balance, None, {"available": f"{sign}{moved}", "currency": balance.currency}, by)
+    tell(session, f"balance.{kind}", balance, None, {"available": f"{sign}{moved}", "currency": balance.currency}, by)
 
 
-def _tell(
+def tell(
     session: Session, action: str, balance: Balance, before: Mapping[str, Any] | None, after: Mapping[str, Any], by: By
 ) -> None:
+    """Add the audit line, with the reason if there is one."""
     after = {**after, "reason": by.reason.strip()} if by.reason.strip() else after
     record(session, actor=by.actor, action=action, entity=balance.id, before=before, after=after, now=by.now)

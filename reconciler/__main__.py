@@ -12,7 +12,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from reconciler import books, forget, poll, prune, recover, seal, sweep
+from reconciler import books, forget, poll, prune, recover, seal, sweep, transfer
 from reconciler.leader import Leadership
 from settings import settings
 from telemetry import logs
@@ -27,8 +27,10 @@ TIMETABLE: Final[list[tuple[Callable[[], None], float]]] = [
     (recover.work_off_recoveries, recover.EVERY_SECONDS),
     (forget.forget_answers, 60.0),
     (prune.prune, prune.EVERY_SECONDS),
+    (forget.forget_quotes, 600.0),
     (seal.seal_audit, seal.EVERY_SECONDS),
     (books.prove_books, books.EVERY_SECONDS),
+    (transfer.transfer_balances, 60.0),
 ]
 
 CONTEST_SECONDS: Final = 0.5

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import blake2b
 from itertools import count
 from typing import Any
@@ -20,6 +21,7 @@ from models.outbox import Delivery
 from models.payout import Observation, Payout, PayoutEvent, Source
 from payouts.create import NewPayout, create
 from payouts.observe import Evidence, Observed, observe
+from payouts.prices import NewFee, set_fee, set_rate
 from payouts.treasury import By, credit, keep_back, open_balance, set_terms
 
 _numbers = count(1)
@@ -194,6 +196,34 @@ def a_balance(
         if terms:
             set_terms(session, balance.id, terms, by)
     return get_balance(balance.id)
+
+
+def a_rate(source: str, target: str, rate: str, expires_at: datetime | None = None) -> None:
+    """Have one `source` buy so many `target` from now on."""
+    with transaction() as session:
+        set_rate(session, source, target, Decimal(rate), By("test", "", datetime.now(UTC)), expires_at)
+
+
+def a_fee(
+    integration: Integration,
+    asset: str,
+    *,
+    percent: str = "0",
+    fixed_minor: int = 0,
+    network: str = "",
+    estimated_seconds: int = 60,
+) -> None:
+    """Have sending `asset` by this integration cost so much."""
+    new = NewFee(
+        integration=integration.slug,
+        asset=asset,
+        network=network,
+        percent=Decimal(percent),
+        fixed_minor=fixed_minor,
+        estimated_seconds=estimated_seconds,
+    )
+    with transaction() as session:
+        set_fee(session, new, By("test", "", datetime.now(UTC)))
 
 
 def get_balance(balance_id: str) -> Balance:

@@ -10,7 +10,7 @@ from settings import InvalidSettings
 ROOT = Path(settings.__file__).parent
 
 ELSEWHERE = {"tests", "examples", ".venv", ".ratchet", ".git"}
-"""The suite's own conftest decides what the project reads; examples are partners' programs; the rest is not ours."""
+"""The suite's own conftest decides what the project reads, and examples belong to whoever copies them."""
 
 READERS = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 

@@ -13,7 +13,7 @@ from payouts.apply import Applied, apply_events, set_poison_aside
 from payouts.observe import Observed
 from telemetry import metrics
 from workers.broker import QueueAway, broker
-from workers.deliver import send_deliver
+from workers.deliver import carrier, carry, send_deliver
 
 LARGEST_MESSAGE: Final = 500
 
@@ -35,7 +35,8 @@ def send_apply(ids: Sequence[int]) -> None:
 def _apply(ids: Sequence[int]) -> None:
     try:
         with transaction() as session:
-            applied = apply_events(session, ids, datetime.now(UTC))
+            now = datetime.now(UTC)
+            applied = apply_events(session, ids, now, carrier(now))
     except OperationalError:
         raise  # the database is away or a lock was not to be had: the sweep comes back to these rows
     except (DBAPIError, ValueError, TypeError, LookupError, AttributeError) as error:
@@ -68,6 +69,7 @@ def _report(applied: Applied) -> None:
 
 def queue_what_follows(observed: Observed) -> None:
     """After a commit: have delivered and applied what evidence has brought about, wherever it came from."""
+    carry(observed.carried)
     try:
         send_deliver(observed.deliveries)
         send_apply(observed.released)

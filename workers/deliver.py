@@ -13,8 +13,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.database import transaction
+from models.outbox import Carrier
 from payouts.claiming import claim, release, successors
-from payouts.deliveries import Claimed, Finished
+from payouts.deliveries import LEASE, Claimed, Finished
 from payouts.notices import Told
 from payouts.recording import record
 from telemetry import metrics
@@ -62,6 +63,17 @@ def deliver_here() -> None:
     _at_hand.set()
 
 
+def carrier(now: datetime) -> Carrier | None:
+    """Return this process's courier for what is about to be written, None where it has none."""
+    return Carrier(office().room, now + LEASE) if _at_hand.is_set() else None
+
+
+def carry(carried: Sequence[Claimed]) -> None:
+    """Give the courier what was leased to it, once that is committed."""
+    if carried:
+        office().take(carried)
+
+
 @dataclass(slots=True)
 class _Batch:
     """What the courier has reported since the last commit."""
@@ -107,6 +119,14 @@ class Office:
                 claims = claim(session, ids[start : start + LARGEST_CLAIM], datetime.now(UTC), self._courier.room)
             self._courier.take(claims.claimed)
             self._courier.remember(claims.waiting)
+
+    def room(self, endpoint_id: str) -> int:
+        """Return how many more deliveries of an endpoint can be carried in a moment."""
+        return self._courier.room(endpoint_id)
+
+    def take(self, claimed: Sequence[Claimed]) -> None:
+        """Carry what is claimed already."""
+        self._courier.take(claimed)
 
     def close(self) -> None:
         """Let the attempts under way end and record them."""

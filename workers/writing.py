@@ -8,7 +8,7 @@ from typing import Final
 
 from models.endpoint import EndpointSecrets
 from models.sealed import unseal
-from payouts.deliveries import Claimed, Destination
+from payouts.deliveries import Claimed, Target
 from payouts.signing import SCHEMES, signature
 
 MOST_OPENED: Final = 4_096
@@ -38,7 +38,7 @@ def headers(delivery: Claimed, timestamp: int) -> list[str]:
 
 
 @lru_cache(MOST_OPENED)
-def _open(to: Destination) -> _Opened:
+def _open(to: Target) -> _Opened:
     """Open what is sealed, remembering it by what was sealed: what is sealed anew is another key."""
     own: Mapping[str, str] = unseal(to.sealed_headers) if to.sealed_headers else {}
     return _Opened(EndpointSecrets.opened(to.sealed), tuple(f"{name}: {text}" for name, text in own.items()))

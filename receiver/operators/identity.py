@@ -2,7 +2,7 @@
 
 import binascii
 from base64 import b64decode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from models.database import transaction
 from models.passwords import LONGEST_NAME, LONGEST_PASSWORD, password_hash_of, password_matches
 from models.sealed import CannotOpen, seal, unseal
+from receiver.forms import check_same_site, read_form
 from receiver.operators.guesses import Guesses
 from receiver.operators.refusals import Refusal
 
@@ -22,6 +23,8 @@ SESSION_SECONDS: Final = 12 * 3600
 
 View = Callable[[Request, str], Response]
 """Answers one operator, in a thread; may block."""
+Act = Callable[[Request, str, Mapping[str, str]], Response]
+"""Does what an operator asks for by a form, in a thread; may block."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _HASHING: Final = CapacityLimiter(2)
@@ -44,6 +47,20 @@ def for_people(view: View) -> Endpoint:
             asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/ops/sign-in?next={quote(asked, safe='')}", 303)
         return await run_in_threadpool(view, request, operator)
+
+    return endpoint
+
+
+def for_forms(act: Act) -> Endpoint:
+    """Return an endpoint that takes a form of ours from somebody who has signed in."""
+
+    async def endpoint(request: Request) -> Response:
+        check_same_site(request)
+        operator = await run_in_threadpool(_by_cookie, request)
+        if operator is None:
+            raise Refusal(401, "not_signed_in", "Sign in first: nothing was changed")
+        fields = await read_form(request)
+        return await run_in_threadpool(act, request, operator, fields)
 
     return endpoint
 

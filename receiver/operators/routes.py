@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from receiver.operators import payout, signin, stuck
+from receiver.operators import payout, signin, stuck, switches
 from receiver.operators.door import OperatorsDoor
-from receiver.operators.identity import for_people, for_scripts
+from receiver.operators.identity import for_forms, for_people, for_scripts
 from receiver.pages import style
 
 
@@ -32,6 +32,9 @@ ROUTES: Final[list[BaseRoute]] = [
             Route("/stuck", for_people(stuck.show)),
             Route("/stuck.csv", for_scripts(stuck.as_csv)),
             Route("/stuck.json", for_scripts(stuck.as_json)),
+            Route("/switches", for_people(switches.show)),
+            Route("/switches", for_forms(switches.throw_), methods=["POST"]),
+            Route("/switches/{switch_id}/lift", for_forms(switches.lift_), methods=["POST"]),
             Route("/payouts/{payout_id}", for_people(payout.show)),
         ],
         middleware=_DOOR,

@@ -7,11 +7,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from receiver.partners import deliveries, docs, endpoints, events, internal, payouts, recoveries, well_known
+from receiver.partners import (
+    deliveries,
+    docs,
+    endpoints,
+    events,
+    internal,
+    payouts,
+    portal_links,
+    recoveries,
+    track,
+    well_known,
+)
 from receiver.partners.dispatch import routes
 from receiver.partners.door import PartnersDoor
 from receiver.partners.openapi import document
 from receiver.partners.operation import Operation
+from receiver.partners.portal.routes import ROUTES as PAGES
 
 OPERATIONS: Final[list[Operation]] = [
     *payouts.OPERATIONS,
@@ -19,6 +31,7 @@ OPERATIONS: Final[list[Operation]] = [
     *events.OPERATIONS,
     *deliveries.OPERATIONS,
     *recoveries.OPERATIONS,
+    *portal_links.OPERATIONS,
     *internal.OPERATIONS,
 ]
 
@@ -33,7 +46,9 @@ ROUTES: Final[list[BaseRoute]] = [
     Route("/openapi.json", _openapi),
     well_known.ROUTE,
     *docs.ROUTES,
+    *track.ROUTES,
     *routes(OPERATIONS),
+    *PAGES,
 ]
 
 MIDDLEWARE: Final = [Middleware(PartnersDoor)]

@@ -10,6 +10,7 @@ from sqlmodel import select
 
 from cli import ratchet
 from models import schema
+from models.audit import AuditLine
 from models.database import transaction
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
@@ -272,3 +273,69 @@ def test_a_rotated_key_ends_after_its_grace_and_a_revoked_one_now() -> None:
 def test_the_report_is_narrowed_by_the_words_that_it_prints() -> None:
     assert run("stuck", "--status", "pending", "--reason", "gateway_silent").exit_code == 0
     assert run("stuck", "--status", "PENDING").exit_code == 2
+
+
+# --- options of an integration
+
+
+def _options_of(slug: str) -> dict[str, object]:
+    with transaction() as session:
+        return session.exec(select(Integration).where(Integration.slug == slug)).one().options
+
+
+@pytest.mark.parametrize(
+    ("connector", "option", "value"),
+    [
+        ("pawapay", "required_components=@method, @path", {"required_components": ["@method", "@path"]}),
+        ("pawapay", "tolerance_seconds=none", {"tolerance_seconds": None}),
+        ("stripe", "tolerance_seconds=60", {"tolerance_seconds": 60}),
+        ("adyen", "can_read=no", {"can_read": False}),
+        ("standard_webhooks", "type_path=", {"type_path": ""}),
+        ("standard_webhooks", "statuses=paid=delivered", {"statuses": "paid=delivered"}),
+        ("fedapay", "visibility_minutes=90", {"visibility_minutes": 90}),
+    ],
+)
+def test_an_option_is_read_in_the_type_of_its_default(connector: str, option: str, value: dict[str, object]) -> None:
+    added = run("gateways", "add", connector, "one", "--webhook-secret", "s", "--option", option)
+
+    assert added.exit_code == 0, added.output
+    assert _options_of("one") == value
+
+
+@pytest.mark.parametrize(
+    ("connector", "option"),
+    [
+        ("stripe", "tolerance_seconds=soon"),
+        ("stripe", "tolerance_seconds=-1"),
+        ("stripe", "tolerance_seconds=0"),
+        ("paycore", "page_size=none"),
+        ("adyen", "can_read=maybe"),
+        ("stripe", "unheard=1"),
+        ("stripe", "tolerance_seconds"),
+        ("wise", "visibility_minutes=5"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_a_usage_error(connector: str, option: str) -> None:
+    added = run("gateways", "add", connector, "one", "--webhook-secret", "s", "--option", option)
+
+    assert added.exit_code == 2
+    assert "--option" in added.output
+
+
+def test_options_can_be_changed_and_given_back_and_the_audit_trail_tells() -> None:
+    an_integration("paycore", slug="paycore-eu", options={"page_size": 10, "lookback_days": 7})
+
+    changed = run("gateways", "set", "paycore-eu", "--option", "page_size=20", "--default", "lookback_days")
+
+    assert changed.exit_code == 0, changed.output
+    assert _options_of("paycore-eu") == {"page_size": 20}
+    with transaction() as session:
+        line = session.exec(select(AuditLine).where(AuditLine.action == "integration.changed")).one()
+    assert (line.before or {})["options"] == {"page_size": 10, "lookback_days": 7}
+    assert (line.after or {})["options"] == {"page_size": 20}
+
+
+def test_setting_nothing_is_a_usage_error() -> None:
+    an_integration("paycore", slug="paycore-eu")
+
+    assert run("gateways", "set", "paycore-eu").exit_code == 2

@@ -44,8 +44,8 @@ def test_a_switch_is_thrown_listed_and_lifted() -> None:
     assert [(row["id"], row["scope"], row["target"], row["reason"]) for row in listed] == [
         (switch_id, "gateway", "mollie", "pays twice")
     ]
-    assert [(row["payout"], row["order_key"], row["amount"], row["switch"]) for row in parked] == [
-        (waiting.id, "k-1", "100.00", switch_id)
+    assert [(row["payout"], row["order_key"], row["amount"], row["switches"]) for row in parked] == [
+        (waiting.id, "k-1", "100.00", [switch_id])
     ]
     assert "1 parked payouts go on" in lifted.stdout
     assert run("switches", "list").stdout == "no switch holds\n"

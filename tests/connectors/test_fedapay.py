@@ -305,3 +305,11 @@ def test_a_payout_not_yet_started_can_be_deleted() -> None:
 
     assert update == PayoutUpdate(reference="1377", status=PayoutStatus.CANCELED, said="deleted")
     assert (http.sent[0].method, http.sent[0].url) == ("DELETE", "https://api.fedapay.com/v1/payouts/1377")
+
+
+def test_a_platform_says_on_whose_behalf_it_calls() -> None:
+    http = ScriptedHttp(*SAMPLE.accepted)
+
+    asyncio.run(connector_of("fedapay", connected_account="acc_1").submit(SAMPLE.payable, http))
+
+    assert {sent.headers["FedaPay-Account"] for sent in http.sent} == {"acc_1"}

@@ -342,6 +342,12 @@ def test_a_quote_that_ran_out_was_not_paid_only_where_the_integration_says_so(li
     assert recover(line, expired_is_unpaid=True) == NotFound()
 
 
+def test_the_codes_of_an_expired_quote_are_settings() -> None:
+    found = recover(a_conflict("gone"), expired_code="gone", expired_is_unpaid=True)
+
+    assert found == NotFound()
+
+
 def test_a_payout_is_read_by_its_reference() -> None:
     http = ScriptedHttp(a_reply(200, a_payout(status="broadcast")))
 

@@ -32,7 +32,7 @@ from models.payout import Payout, PayoutEvent
 from payouts.addresses import VettedUrl
 from payouts.ask import Question
 from payouts.create import NewPayout
-from payouts.deliveries import Claimed, Destination, Finished, Outcome
+from payouts.deliveries import Claimed, Finished, Outcome, Target
 from payouts.endpoints import Added
 from payouts.integrations import Connected
 from payouts.submit import HandOver
@@ -58,8 +58,8 @@ ACCOUNT = Account({"api_key": PLANTED})
 SECRETS = IntegrationSecrets((PLANTED,), {"api_key": PLANTED})
 CONNECTED = Connected(1, "a", PayCore(ACCOUNT), SECRETS, is_active=True, payouts_enabled=True)
 ORDER = Order(order_key="k", amount_minor=1, currency="EUR", details={"iban": PLANTED}, memento={"quote_id": PLANTED})
-DESTINATION = Destination(f"https://h.test/{PLANTED}", ("v1",), PLANTED_BYTES, PLANTED_BYTES)
-CLAIMED = Claimed("dlv_1", 1, "ep_1", "pay_1", "evt_1", NOW, PLANTED, DESTINATION)
+TARGET = Target(f"https://h.test/{PLANTED}", ("v1",), PLANTED_BYTES, PLANTED_BYTES)
+CLAIMED = Claimed("dlv_1", 1, "ep_1", "pay_1", "evt_1", NOW, PLANTED, TARGET)
 TIMES: dict[str, Any] = {"created_at": NOW, "updated_at": NOW}
 ENDPOINT = Endpoint(organisation_id="o", url=f"https://h.test/{PLANTED}", sealed=PLANTED_BYTES, **TIMES)
 
@@ -71,7 +71,7 @@ THINGS: dict[str, object] = {
     "Added": Added(ENDPOINT, PLANTED),
     "VettedUrl": VettedUrl(f"https://h.test/{PLANTED}"),
     "Notice": Notice(organisation_id="o", endpoint_id="e", type=PING, test_mode=False, created_at=NOW, payload=PLANTED),
-    "Destination": DESTINATION,
+    "Target": TARGET,
     "Operator": Operator(name="ada", password_hash=PLANTED_BYTES, created_at=NOW),
     "Account": ACCOUNT,
     "Connector": PayCore(ACCOUNT),

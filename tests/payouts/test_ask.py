@@ -129,6 +129,17 @@ def test_a_pause_ends_by_itself(database: None) -> None:
     assert due.to_ask == {payout.integration_id: [payout.id]}
 
 
+def test_how_long_absence_says_nothing_is_the_integrations_to_say(database: None) -> None:
+    patient = an_integration("paycore", options={"visibility_minutes": 600})
+    payout = a_payout(patient, reference=None, submission=SubmissionState.UNKNOWN, submitted_at=NOW)
+
+    _answer(payout, NotFound(), NOW + 2 * WINDOW)
+    early = get_payout(payout.id).submission
+    _answer(payout, NotFound(), NOW + timedelta(minutes=601))
+
+    assert (early, get_payout(payout.id).submission) == (SubmissionState.UNKNOWN, SubmissionState.NOT_RECEIVED)
+
+
 AWAITS_START = PayoutUpdate(reference="1377", status=PayoutStatus.PENDING, said="pending", awaits_start=True)
 
 

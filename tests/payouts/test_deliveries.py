@@ -19,9 +19,9 @@ from payouts.deliveries import (
     MOST_ATTEMPTS,
     RETRY_AFTER,
     Claimed,
-    Destination,
     Finished,
     Outcome,
+    Target,
     retry_after,
 )
 from payouts.recording import record
@@ -105,7 +105,7 @@ def test_a_claim_carries_all_that_an_attempt_needs(endpoint: Endpoint, now: date
     (delivery,) = get_deliveries(payout)
     assert (claimed.id, claimed.number, claimed.leased_until) == (delivery.id, 1, now + LEASE)
     assert (claimed.endpoint_id, claimed.payout_id, claimed.event_id) == (endpoint.id, payout.id, event.id)
-    assert (claimed.to, claimed.payload) == (Destination(endpoint.url, ("v1",), endpoint.sealed), event.payload)
+    assert (claimed.to, claimed.payload) == (Target(endpoint.url, ("v1",), endpoint.sealed), event.payload)
     assert (delivery.leased_until, delivery.attempts) == (now + LEASE, 1)
 
 

@@ -152,17 +152,18 @@ def test_webhooks_go_on_and_partners_are_told() -> None:
 
 def test_what_is_parked_is_listed_and_on_the_report() -> None:
     payout = a_payout(an_integration(slug="main"), reference=None, order_key="k-1")
-    thrown = _throw()
+    thrown, other = _throw(), _throw(SwitchScope.CURRENCY, "EUR")
     _begin(payout)
 
     with transaction() as session:
-        (parked,) = waiting(session, thrown.switch, 10)
+        (parked,) = waiting(session, [thrown.switch, other.switch], 10)
         session.connection().execute(text("UPDATE payout SET advanced_at = now() - interval '30 days'"))
     with transaction() as session:
         (stuck,) = find_stuck(session, datetime.now(UTC)).stuck
 
     assert (parked.id, parked.order_key, parked.integration, parked.organisation) == (payout.id, "k-1", "main", "Acme")
-    assert (parked.amount_minor, parked.currency, parked.switch_id) == (10_000, "EUR", thrown.switch.id)
+    assert (parked.amount_minor, parked.currency) == (10_000, "EUR")
+    assert parked.switches == [thrown.switch.id, other.switch.id]
     assert stuck.reason == StuckReason.PARKED
 
 

@@ -15,6 +15,7 @@ from models.database import transaction
 from models.inbox import InboxState
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
+from models.outbox import Carrier
 from payouts.apply import Applied, apply_events
 from reconciler.sweep import sweep_outbox
 from tests.factories import (
@@ -52,8 +53,8 @@ def test_one_poison_event_is_set_aside_and_its_batch_goes_on(
     ids = some_events(integration, number)
     poison = ids[number // 3]
 
-    def stumbles(session: Session, batch: Sequence[int], now: datetime) -> Applied:
-        applied = apply_events(session, batch, now)
+    def stumbles(session: Session, batch: Sequence[int], now: datetime, carrier: Carrier | None = None) -> Applied:
+        applied = apply_events(session, batch, now, carrier)
         if poison in batch:
             raise error
         return applied

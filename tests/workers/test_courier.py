@@ -20,7 +20,7 @@ import payouts.addresses
 import workers.courier
 from models.endpoint import EndpointSecrets, new_secret
 from payouts.addresses import vet
-from payouts.deliveries import Claimed, Destination, Finished, Outcome
+from payouts.deliveries import Claimed, Finished, Outcome, Target
 from settings import settings
 from tests.concurrency import wait_until
 from tests.workers.authority import Authority, a_partner_behind_tls
@@ -36,7 +36,7 @@ _numbers = count(1)
 def a_claim(url: str, *, endpoint_id: str = "ep_1", payload: str = '{"type":"payout.delivered"}') -> Claimed:
     n = next(_numbers)
     until = datetime.now(UTC) + timedelta(seconds=45)
-    to = Destination(url, ("v1",), EndpointSecrets.of(SECRET).sealed())
+    to = Target(url, ("v1",), EndpointSecrets.of(SECRET).sealed())
     return Claimed(f"dlv_{n}", 1, endpoint_id, f"pay_{n}", f"evt_{n}", until, payload, to)
 
 
@@ -222,7 +222,7 @@ def test_a_strange_url_reaches_nobody_and_injects_nothing(post: Post, partner: P
 
 
 def test_a_secret_that_cannot_be_opened_is_reported_and_the_next_one_goes_out(post: Post, partner: Partner) -> None:
-    broken = replace(a_claim(partner.url), to=Destination(partner.url, ("v1",), b"not ours"))
+    broken = replace(a_claim(partner.url), to=Target(partner.url, ("v1",), b"not ours"))
 
     (finished,) = post.carry(broken)
     (good,) = post.carry(a_claim(partner.url))

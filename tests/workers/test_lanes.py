@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workers.lanes
-from payouts.deliveries import Claimed, Destination, Finished, Outcome
+from payouts.deliveries import Claimed, Finished, Outcome, Target
 from tests.laws import IN_MEMORY
 from workers.lanes import DEEPEST, FIRST_SHARE, MOST_IN_FLIGHT, MOST_SHARE, Lanes
 
-TO = Destination("https://partner.example/", ("v1",), b"")
+TO = Target("https://partner.example/", ("v1",), b"")
 NOW = datetime(2026, 5, 12, 9, 15, tzinfo=UTC)
 _numbers = count(1)
 
