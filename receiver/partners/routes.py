@@ -7,14 +7,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from receiver.partners import deliveries, docs, endpoints, events, internal, payouts, recoveries, well_known
+from receiver.partners import (
+    balances,
+    creating,
+    deliveries,
+    docs,
+    endpoints,
+    events,
+    internal,
+    payouts,
+    quotes,
+    recoveries,
+    well_known,
+)
 from receiver.partners.dispatch import routes
 from receiver.partners.door import PartnersDoor
 from receiver.partners.openapi import document
 from receiver.partners.operation import Operation
 
 OPERATIONS: Final[list[Operation]] = [
+    *creating.OPERATIONS,
     *payouts.OPERATIONS,
+    *quotes.OPERATIONS,
+    *balances.OPERATIONS,
     *endpoints.OPERATIONS,
     *events.OPERATIONS,
     *deliveries.OPERATIONS,
