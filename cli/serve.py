@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 import click
 
 import settings
+from cli.sandbox import sandbox_gateways
 from embedded.crew import Crew
 from embedded.house import House
 from embedded.processes import DidNotStart, tail
@@ -29,7 +31,8 @@ def migrate() -> None:
 
 @click.command()
 @click.option("--for", "seconds", type=float, default=None, help="Stop by itself after so many seconds.")
-def up(seconds: float | None) -> None:
+@click.option("--sandbox", "with_sandbox", is_flag=True, help="With sandbox gateways, for payouts of test keys.")
+def up(seconds: float | None, *, with_sandbox: bool) -> None:
     """Run the service: embedded servers unless DATABASE_URL / REDIS_URL are set, and every process of the Procfile.
 
     Data are kept in .ratchet/ (RATCHET_HOME). Ctrl-C stops everything that was started here and nothing else.
@@ -49,7 +52,8 @@ def up(seconds: float | None) -> None:
         try:
             wait_ready(crew)
             _greet(house)
-            _watch(crew, told_to_stop, seconds)
+            with sandbox_gateways(house.folder) if with_sandbox else nullcontext():
+                _watch(crew, told_to_stop, seconds)
         finally:
             crew.stop()
 

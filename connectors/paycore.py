@@ -65,7 +65,7 @@ STATUSES: Final = {
 }
 """Words of invoices and of requests; requests say theirs in capitals or not.
 
-ASSUMED: a canceled invoice whose `processed` time is set was paid out first and then called back, so it is RETURNED.
+A canceled invoice whose `processed` time is set was paid out first: what that means is a setting.
 """
 
 KINDS: Final = {
@@ -94,6 +94,7 @@ class PayCore(Connector):
     OPTIONS: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {
             "test_mode": False,
+            "canceled_after_processed_is_returned": True,  # ASSUMED: it was paid out first and then called back
             "page_parameter": "page[number]",  # ASSUMED, as the next two
             "size_parameter": "page[size]",
             "reference_filter": "filter[reference_id]",
@@ -137,7 +138,7 @@ class PayCore(Connector):
     def parse(self, body: bytes) -> list[PayoutUpdate]:
         """Read a payout invoice or a payout request; single attempts (`payouts`) are not the payout."""
         resource = Fields.of(exact_document(body)).within("data")
-        return [_update(resource)] if resource.text("type") in KINDS else []
+        return [self._update(resource)] if resource.text("type") in KINDS else []
 
     # --- calls
 
@@ -167,19 +168,19 @@ class PayCore(Connector):
         headers = {**self._headers(), "Content-Type": "application/json"}
         url = f"{self.base_url}/payout-invoices"
         reply = await move(http, "POST", url, headers=headers, body=orjson.dumps(invoice))
-        return Accepted(update=moved(reply, _read)) if is_accepted(reply) else _rejected(reply)
+        return Accepted(update=moved(reply, self._read)) if is_accepted(reply) else _rejected(reply)
 
     async def fetch(self, reference: str | None, order_key: str, http: Http) -> PayoutUpdate | NotFound:
         """GET /payout-invoices/{id}, or the list filtered by our key, which is compared again."""
         if reference is None:
             found = self._walk(http, {self.option("reference_filter"): order_key})
-            return await find(found, lambda resource: _order_key(resource) == order_key, _update)
+            return await find(found, lambda resource: _order_key(resource) == order_key, self._update)
         url = f"{self.base_url}/payout-invoices/{quote(reference, safe='')}"
-        return await fetch_one(http, url, self._headers(), _read)
+        return await fetch_one(http, url, self._headers(), self._read)
 
     def list_since(self, since: datetime, http: Http) -> AsyncIterator[PayoutUpdate]:
         """GET /payout-invoices, page by page."""
-        return changed(self._walk(http), Lookback(since, self.option("lookback_days"), _created), _update)
+        return changed(self._walk(http), Lookback(since, self.option("lookback_days"), _created), self._update)
 
     def _walk(self, http: Http, query: Mapping[str, str] = MappingProxyType({})) -> AsyncGenerator[Fields]:
         async def page(number: str) -> Page:
@@ -190,19 +191,27 @@ class PayCore(Connector):
 
         return walk(page, "1")
 
+    def _update(self, resource: Fields) -> PayoutUpdate:
+        """Read one resource, with what this account's settings make of a canceled one."""
+        is_return = self.option("canceled_after_processed_is_returned")
+        return _update(resource, PayoutStatus.RETURNED if is_return else PayoutStatus.CANCELED)
+
+    def _read(self, body: bytes) -> PayoutUpdate:
+        return self._update(Fields.of(exact_document(body)).within("data"))
+
     def _headers(self) -> dict[str, str]:
         login = f"{credential(self.account, 'account_id')}:{credential(self.account, 'api_key')}"
         return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
 
 
-def _update(resource: Fields) -> PayoutUpdate:
-    """Return what a JSON:API resource says about one payout."""
+def _update(resource: Fields, called_back: PayoutStatus) -> PayoutUpdate:
+    """Return what a JSON:API resource says about one payout; `called_back` is what canceled after processed means."""
     amount_field, currency_field = KINDS.get(resource.text("type"), ("amount", "currency"))
     attributes = resource.within("attributes")
     said = attributes.text("status").lower()
     status = status_of(said, STATUSES)
     if status is PayoutStatus.CANCELED and attributes.values.get("processed"):
-        status = PayoutStatus.RETURNED
+        status = called_back
     currency = attributes.maybe_text(currency_field)
     resolution = attributes.maybe_text("resolution")
     arrived = status in {PayoutStatus.DELIVERED, PayoutStatus.RETURNED}
@@ -226,10 +235,6 @@ def _created(resource: Fields) -> datetime | None:
 
 def _order_key(resource: Fields) -> str | None:
     return resource.within("attributes").identifier("reference_id")
-
-
-def _read(body: bytes) -> PayoutUpdate:
-    return _update(Fields.of(exact_document(body)).within("data"))
 
 
 def _rejected(reply: HttpReply) -> Rejected:

@@ -83,7 +83,7 @@ class Memory:
     def take(self, db: sqlite3.Connection, event: dict[str, Any]) -> str:
         """Act on an event unless a later one of its payout has been here already; return what was done."""
         if not event["type"].startswith("payout."):
-            return "not about a payout"  # `ping`, and types that are newer than this file
+            return "not about a payout"  # `endpoint.ping`, and types that are newer than this file
         payout = event["data"]
         known = db.execute("SELECT sequence FROM payout WHERE id = ?", (payout["id"],)).fetchone()
         latest = known[0] if known else 0

@@ -2,7 +2,7 @@
 
 Lines are only ever added; the database refuses everything else. Adding one is a plain INSERT that waits for nobody.
 Afterwards the reconciler chains the lines, each hash over the one before it, so that a change made behind the
-database's back is found (models/audit_chain.py, docs/decisions/0007).
+database's back is found (models/audit_chain.py, docs/decisions/0005).
 """
 
 from collections.abc import Mapping

@@ -20,6 +20,7 @@ import models.notice
 import models.organisation
 import models.outbox
 import models.payout
+import models.portal
 import models.price
 import models.quote
 import models.recovery

@@ -25,7 +25,7 @@ from payouts.parking import switched_off
 from payouts.payer import Cost, paying_balance, why_not
 from payouts.polling import next_poll_at
 from payouts.refused import Refused
-from payouts.standing import lock, write
+from payouts.standing import lock
 
 __all__ = ["Created", "NewPayout", "Refused", "create"]
 
@@ -130,7 +130,6 @@ def create(
         )
         standings = lock(session, [payout.id])
         deliveries = announce_birth(session, standings[0], now)
-        write(session, standings)
         released = release_unmatched(session, standings)
         if new.reference:
             follow(session, standings, now)  # the gateway has it already: the books can only follow

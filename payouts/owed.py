@@ -80,6 +80,8 @@ class Particulars:
     payload: str | None = field(repr=False)
     """None once it is pruned."""
     url: str = field(repr=False)
+    schemes: tuple[str, ...]
+    """How the endpoint's webhooks are signed."""
     sealed_headers: bytes | None = field(repr=False)
 
 
@@ -119,7 +121,7 @@ def find_delivery(session: Session, sight: Sight, delivery_id: str) -> Particula
         raise Refused("unknown_delivery", "there is no such delivery")
     tried = tuple(_tried(attempt) for attempt in connection.execute(_ATTEMPTS, asked))
     sent = connection.execute(_SENT, asked).one()
-    return Particulars(_owed(row), tried, sent.payload, sent.url, sent.sealed_headers)
+    return Particulars(_owed(row), tried, sent.payload, sent.url, tuple(sent.schemes), sent.sealed_headers)
 
 
 def _given(filters: DeliveryFilters) -> dict[str, Any]:
@@ -195,7 +197,7 @@ _ATTEMPTS: Final = text(
 )
 _SENT: Final = text(
     """
-    SELECT coalesce(e.payload, n.payload) AS payload, p.url, p.sealed_headers
+    SELECT coalesce(e.payload, n.payload) AS payload, p.url, p.schemes, p.sealed_headers
     FROM delivery d JOIN endpoint p ON p.id = d.endpoint_id
     LEFT JOIN payout_event e ON e.id = d.event_id LEFT JOIN notice n ON n.id = d.event_id WHERE d.id = :id
     """

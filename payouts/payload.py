@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from connectors._base import COSTS
 from models.lifecycle import PayoutStatus
 from models.money import to_text
 from models.payout import Payout
@@ -38,7 +39,7 @@ def as_shown(payout: Payout | Standing) -> dict[str, Any]:
         "amount": to_text(payout.amount_minor, currency),
         "currency": currency,
         "processed_amount": None if processed is None else to_text(processed, currency),
-        "costs": {name: to_text(minor, currency) for name, minor in costs.items()} if costs else None,
+        "costs": {name: to_text(costs[name], currency) if name in costs else None for name in COSTS} if costs else None,
         "mode": payout.mode,
         "scheduled_at": rfc3339(payout.scheduled_at),
         "estimated_delivery_at": rfc3339(payout.estimated_delivery_at),

@@ -12,8 +12,8 @@ from payouts.owed import Particulars
 
 
 def reproduced(found: Particulars) -> str | None:
-    """Return the command for one delivery, or None when its body is no longer kept."""
-    if found.payload is None:
+    """Return the command for one delivery, or None: its body is not kept, or only we sign for the endpoint."""
+    if found.payload is None or "v1" not in found.schemes:
         return None
     names = sorted(unseal(found.sealed_headers)) if found.sealed_headers else []
     return curl_line(found.url, found.owed.event_id, found.payload, names)

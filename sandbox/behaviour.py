@@ -28,6 +28,8 @@ class Behaviour:
     """Retries run this many times faster again than the gateway's real schedule, whose unit is minutes."""
     fates: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     """Relative weights. A fate that is not named has none."""
+    magic_amounts: bool = False
+    """The last digits of an amount decide its fate (`sandbox/magic.py`), and chance decides nothing."""
 
     drop: float = 0.0
     """A webhook is never sent."""
@@ -134,6 +136,7 @@ _RULES: Final[Mapping[str, Callable[[object], Any]]] = {
     "speed": _speed,
     "retry_speed": _speed,
     "fates": _weights,
+    "magic_amounts": _flag,
     "drop": _chance,
     "repeat": _chance,
     "shuffle": _chance,

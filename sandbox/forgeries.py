@@ -22,7 +22,7 @@ from sandbox.world import iso
 def forged(gateway: str, pinned: str, path: str, marker: str, at: float, options: Options) -> News:
     """Return news signed by a stranger; `pinned` is a secret of the integration's, of which only public parts are used.
 
-    Raises `LookupError` for a gateway that is not known here.
+    Raises `NoSample`.
     """
     forge = _FORGERS.get(gateway)
     if forge is None:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from sandbox.answers import HangUp, Refused
+from sandbox.magic import plan_of, spell
 from sandbox.sender import Sender
 from sandbox.stories import Step, draw, plan_for, steps_of
 from sandbox.world import Account, Moment, Payout, World
@@ -119,17 +120,25 @@ class Gateway(ABC):
     def answer_or_hang_up(self, operation: str, payout: Payout, answer: Response) -> Response:
         """Answer a call that was carried out, unless its answer is to get lost."""
         rng = draw(self.world.seed, operation, self.name, payout.order_key)
-        if rng.random() >= self.world.behaviour.timeout_after_accept:
+        is_lost = self._spell(payout) == "lost"
+        if not is_lost and rng.random() >= self.world.behaviour.timeout_after_accept:
             return answer
         self.world.misbehaved["timed_out_after_accept"] += 1
         return HangUp()
 
     def admit(self, payout: Payout, native: str) -> None:
-        """Take a new payout in and decide its fate."""
+        """Take a new payout in and decide its fate. Raises `Refused` where its amount asks for that."""
         rng = draw(self.world.seed, "fate", self.name, payout.order_key)
-        payout.plan = plan_for(rng, self.world.behaviour.fates, payout.description)
+        if (spelled := self._spell(payout)) == "refused":
+            raise Refused(422, "This amount is refused by magic", "amount")
+        drawn = plan_for(rng, self.world.behaviour.fates, payout.description)
+        payout.plan = plan_of(spelled) if spelled else drawn
         payout.history.append(Moment(native, self.MEANINGS[native], self.world.now()))
         self.world.admit(payout)
+
+    def _spell(self, payout: Payout) -> str:
+        """Return what the payout's amount asks for; empty where amounts are only amounts."""
+        return spell(payout.amount, payout.currency) if self.world.behaviour.magic_amounts else ""
 
     def begin(self, payout: Payout, *before: str) -> None:
         """Let the payout's story unfold by itself, after the statuses in `before`."""

@@ -45,10 +45,20 @@ class OnlyTheGatewaySigns(LookupError):
     """The gateway signs with a private key, which nobody else has."""
 
 
+class NoSample(LookupError):
+    """Nobody has written yet what this gateway would send."""
+
+
+SIGNS_ITSELF: Final = frozenset({"circle", "ebanx", "pawapay", "paypal", "truelayer", "wise"})
+"""Gateways that sign with a private key of their own."""
+
+
 def signed(gateway: str, secret: str, marker: str, at: float, options: Options) -> News:
-    """Return news signed with the shared secret, at a unix time. Raises `OnlyTheGatewaySigns`."""
-    if gateway not in _WRITERS or secret.strip().startswith("whpk_"):
+    """Return news signed with the shared secret, at a unix time. Raises `OnlyTheGatewaySigns` or `NoSample`."""
+    if gateway in SIGNS_ITSELF or secret.strip().startswith("whpk_"):
         raise OnlyTheGatewaySigns(gateway)
+    if gateway not in _WRITERS:
+        raise NoSample(f"no sample of {gateway} to send: write one in sandbox/news.py, or a forgery in forgeries.py")
     return _WRITERS[gateway](secret, marker, at, options)
 
 

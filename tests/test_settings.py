@@ -9,8 +9,8 @@ from settings import InvalidSettings
 
 ROOT = Path(settings.__file__).parent
 
-ELSEWHERE = {"tests", ".venv", ".ratchet", ".git"}
-"""The suite's own conftest decides what the project reads; the rest is not ours."""
+ELSEWHERE = {"tests", "examples", ".venv", ".ratchet", ".git"}
+"""The suite's own conftest decides what the project reads, and examples belong to whoever copies them."""
 
 READERS = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 

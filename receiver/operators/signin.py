@@ -1,12 +1,16 @@
 """Signing in and out."""
 
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from models.audit import record
+from models.database import transaction
 from receiver.forms import check_same_site, read_form
 from receiver.operators.identity import COOKIE, SESSION_SECONDS, password_is_right, sealed_session
 from receiver.operators.pages import page
@@ -35,6 +39,7 @@ async def sign_in(request: Request) -> Response:
         if is_script(request):
             raise Refusal(401, "wrong_password", _WRONG)
         return _form(request, wanted, wrong=_WRONG)
+    await run_in_threadpool(_record, name)
     _log.info("operator.signed_in", operator=name)
     response = RedirectResponse(safe_next(wanted), 303)
     response.set_cookie(
@@ -65,6 +70,19 @@ def safe_next(wanted: str) -> str:
     parts = urlsplit(wanted)
     is_ours = not parts.scheme and not parts.netloc and not parts.path.startswith("/ops/sign-")
     return wanted if is_ours else HOME
+
+
+def _record(name: str) -> None:
+    with transaction() as session:
+        record(
+            session,
+            actor=f"operator:{name}",
+            action="operator.signed_in",
+            entity=f"operator:{name}",
+            before=None,
+            after=None,
+            now=datetime.now(UTC),
+        )
 
 
 def _form(request: Request, wanted: str, wrong: str | None = None) -> Response:

@@ -69,7 +69,7 @@ class DeliveryDetailed(DeliveryShown):
         Field(
             repr=False,
             description="A command that sends the same event, signed with the secret in your `$WEBHOOK_SECRET`;"
-            " null once the event's body is no longer kept",
+            " null once the event's body is no longer kept, and where `v1a` alone signs",
         ),
     ]
 

@@ -24,10 +24,10 @@ class Failure(Shown):
 class Costs(Shown):
     """What the gateway says it costs, as far as it says."""
 
-    fees: str | None = None
-    commission: str | None = None
-    amount_transferred: str | None = None
-    amount_debited: str | None = None
+    fees: str | None
+    commission: str | None
+    amount_transferred: Annotated[str | None, Field(description="What the beneficiary gets")]
+    amount_debited: Annotated[str | None, Field(description="What the account pays")]
 
 
 class Step(Shown):

@@ -86,6 +86,10 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "endpoint_deleted": (409, "The endpoint is deleted"),
     "event_pruned": (409, "The body of the event is no longer kept"),
     "recovery_running": (409, "A recovery of this endpoint is under way"),
+    "grace_invalid": (422, "The time is out of range"),
+    "lifetime_invalid": (422, "The time is out of range"),
+    "unknown_link": (404, "There is no such link"),
+    "link_over": (410, "This link does not open anything any more"),
     # our own troubles
     "too_many_requests": (429, "Too many requests under this key"),
     "internal_error": (500, "Something failed on our side; it was not your request"),

@@ -16,14 +16,17 @@ from receiver.partners import (
     events,
     internal,
     payouts,
+    portal_links,
     quotes,
     recoveries,
+    track,
     well_known,
 )
 from receiver.partners.dispatch import routes
 from receiver.partners.door import PartnersDoor
 from receiver.partners.openapi import document
 from receiver.partners.operation import Operation
+from receiver.partners.portal.routes import ROUTES as PAGES
 
 OPERATIONS: Final[list[Operation]] = [
     *creating.OPERATIONS,
@@ -34,6 +37,7 @@ OPERATIONS: Final[list[Operation]] = [
     *events.OPERATIONS,
     *deliveries.OPERATIONS,
     *recoveries.OPERATIONS,
+    *portal_links.OPERATIONS,
     *internal.OPERATIONS,
 ]
 
@@ -48,7 +52,9 @@ ROUTES: Final[list[BaseRoute]] = [
     Route("/openapi.json", _openapi),
     well_known.ROUTE,
     *docs.ROUTES,
+    *track.ROUTES,
     *routes(OPERATIONS),
+    *PAGES,
 ]
 
 MIDDLEWARE: Final = [Middleware(PartnersDoor)]

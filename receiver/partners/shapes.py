@@ -1,6 +1,7 @@
 """What requests and answers are made of: the models that validate are the models that are described."""
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -21,6 +22,9 @@ WAY: Final = "way:"
 """Begins the tag of one of several forms of a body; pydantic puts it where a fault is, and nobody has written it."""
 
 LARGEST_PAGE: Final = 100
+MOST_PARAMETERS: Final = 50
+MOST_FAULTS: Final = 20
+"""Told of one request: an answer must not be many times the size of what it refuses."""
 
 _Shown = TypeVar("_Shown", bound=BaseModel)
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -92,17 +96,19 @@ def read_json(model: type[_Model], canonical: bytes) -> _Model:
     try:
         checked = model.model_validate_json(canonical)
     except ValidationError as error:
-        raise Refusal("invalid_request", errors=[_pointed(fault) for fault in error.errors()]) from None
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Refusal("invalid_request", errors=[_pointed(fault) for fault in found[:MOST_FAULTS]]) from None
     if rb"\u0000" in canonical and (faults := list(_nul(checked.model_dump(), ()))):
-        raise Refusal("invalid_request", errors=faults)
+        raise Refusal("invalid_request", errors=faults[:MOST_FAULTS])
     return checked
 
 
 def read_query(model: type[_Model], given: list[tuple[str, str]]) -> _Model:
     """Return query parameters as their model. Raises `Refusal`."""
-    names = [name for name, _ in given]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if len(given) > MOST_PARAMETERS:
+        raise Refusal("invalid_request", f"there are more than {MOST_PARAMETERS} query parameters")
+    times = Counter(name for name, _ in given)
+    if twice := sorted(name for name, number in times.items() if number > 1):
         raise Refusal("invalid_request", errors=[{"parameter": name, "detail": "given twice"} for name in twice])
     if any("\x00" in name or "\x00" in value for name, value in given):
         raise Refusal("invalid_request", errors=[{"parameter": "?", "detail": _NUL}])

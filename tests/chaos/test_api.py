@@ -18,6 +18,6 @@ def keys(database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_it_answers_as_it_is_described_whatever_is_sent(case: schemathesis.Case, keys: dict[str, str]) -> None:
     case.call_and_validate(headers=keys)

@@ -11,6 +11,8 @@ from cli import ratchet
 from models.database import transaction
 from models.outbox import DeliveryState
 from models.recovery import Recovery
+from payouts.portal import open_link
+from settings import settings
 from tests.factories import an_endpoint, an_organisation
 from tests.payouts.missed import STEPS, a_history, an_attempt, close, deliveries
 from workers.broker import broker
@@ -143,3 +145,24 @@ def test_a_time_without_a_zone_is_utc() -> None:
 
     since = told("deliveries", "recoveries")[0]["since"]
     assert since == "2026-05-12 09:15:00Z"
+
+
+def test_a_link_to_a_partners_page_is_printed_listed_and_ended() -> None:
+    an_organisation()
+
+    printed = run("portal", "link", "Acme", "--test", "--minutes", "5")
+
+    url, *_ = printed.output.split()
+    assert url.startswith(f"{settings().public_url}/portal/enter/")
+    (link,) = told("portal", "list", "--organisation", "Acme")
+    assert (link["is"], link["test_mode"]) == ("fresh", True)
+    with transaction() as session:
+        assert open_link(session, url.rpartition("/")[2], datetime.now(UTC)).organisation == "Acme"
+    assert told("portal", "list")[0]["is"] == "visited"
+    assert run("portal", "end", link["id"]).exit_code == 0
+    assert told("portal", "list")[0]["is"] == "ended"
+
+
+def test_a_link_for_nobody_is_refused() -> None:
+    assert run("portal", "link", "Nobody").exit_code == 2
+    assert run("portal", "end", "lnk_nobody's").output.startswith("Error: unknown_link: ")

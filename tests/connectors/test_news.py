@@ -5,13 +5,12 @@ import pytest
 import connectors
 from connectors._base import Account, Connector, InvalidSignature, Reason, WebhookRequest
 from sandbox.forgeries import forged
-from sandbox.news import News, OnlyTheGatewaySigns, a_stranger_to, signed
+from sandbox.news import SIGNS_ITSELF as ONLY_THE_GATEWAY
+from sandbox.news import News, NoSample, OnlyTheGatewaySigns, a_stranger_to, signed
 from tests.connectors.sample import NOW, connector_of, sample_of
 
 MARKER = "ratchet-check-0123456789abcdef"
 AT = NOW.timestamp()
-ONLY_THE_GATEWAY = {"wise", "paypal", "truelayer", "circle", "pawapay", "ebanx"}
-"""Gateways that sign with a private key of their own."""
 OTHERS = {
     ("adyen", "items"): {"can_read": False},
     ("cashfree", "version 1"): {"version": "v1"},
@@ -83,6 +82,13 @@ def test_a_forgery_for_pins_that_are_none_is_still_a_forgery(name: str) -> None:
 
     with pytest.raises(InvalidSignature):
         connector.verify(request_of(news), [sample_of(name).secret], NOW)
+
+
+def test_a_gateway_without_a_sample_says_where_to_write_one() -> None:
+    with pytest.raises(NoSample, match=r"sandbox/news\.py"):
+        signed("brand_new", "s", MARKER, AT, {})
+    with pytest.raises(NoSample):
+        forged("brand_new", "s", "/", MARKER, AT, {})
 
 
 def test_a_public_key_cannot_sign_and_its_forgery_is_refused() -> None:

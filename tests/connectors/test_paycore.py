@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from connectors._base import (
+    Account,
     GatewayUnavailable,
     InvalidSignature,
     NotFound,
@@ -18,6 +19,7 @@ from connectors._base import (
     UnreadableEvent,
     WebhookRequest,
 )
+from connectors.paycore import PayCore
 from models.lifecycle import PayoutStatus
 from tests.connectors.fakes import ScriptedHttp, a_reply, everything
 from tests.connectors.sample import NOW, connector_of
@@ -119,6 +121,14 @@ def test_a_cancellation_after_the_money_arrived_is_a_return(
     (update,) = PAYCORE.parse(a_callback(an_invoice(status=word, processed=processed)))
 
     assert update.status is status
+
+
+def test_an_account_may_read_a_late_cancellation_as_one() -> None:
+    account = Account({}, None, {"canceled_after_processed_is_returned": False})
+
+    (update,) = PayCore(account).parse(a_callback(an_invoice(status="canceled", processed=1767606090)))
+
+    assert update.status is PayoutStatus.CANCELED
 
 
 def test_the_resolution_is_the_failure_code() -> None:

@@ -144,4 +144,4 @@ def test_the_webhook_sent_with_curl_is_a_valid_one(tmp_path: Path) -> None:
         got.body,
     )
     assert verifiers.python(tmp_path)([case]) == [True]
-    assert json.loads(got.body)["type"] == "ping"
+    assert json.loads(got.body)["type"] == "endpoint.ping"

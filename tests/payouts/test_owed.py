@@ -23,7 +23,7 @@ from payouts.owed import (
     list_deliveries,
 )
 from payouts.pages import Stretch
-from payouts.reproduce import curl_line
+from payouts.reproduce import curl_line, reproduced
 from payouts.sight import EVERYTHING, Sight
 from tests.factories import an_endpoint, an_organisation
 from tests.payouts.missed import STEPS, a_history, an_attempt, close, deliveries
@@ -208,3 +208,18 @@ def test_the_command_to_reproduce_sends_the_same_event_freshly_signed_and_holds_
     assert got.headers["x-token"] == "planted"
     assert got.body.decode() == found.payload
     Webhook(secret).verify(got.body, dict(got.headers))
+
+
+def test_there_is_no_command_where_the_body_is_gone_or_only_we_can_sign() -> None:
+    usual, asymmetric = an_endpoint(), an_endpoint(schemes=["v1a"])
+    a_history()
+
+    def command(endpoint: Endpoint) -> str | None:
+        with transaction() as session:
+            return reproduced(find_delivery(session, EVERYTHING, deliveries(endpoint)[0].id))
+
+    assert command(usual) is not None
+    assert command(asymmetric) is None
+    with transaction() as session:
+        session.connection().execute(text("UPDATE payout_event SET payload = NULL"))
+    assert command(usual) is None

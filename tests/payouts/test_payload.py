@@ -128,7 +128,12 @@ def test_what_its_partner_has_given_it_comes_back(database: None) -> None:
 
     assert (body["reference"], body["metadata"], body["mode"]) == ("invoice 7", {"batch": "b1"}, "mobile_money")
     assert body["scheduled_at"] == "2026-05-12T09:15:00Z"
-    assert body["costs"] == {"fees": "1.20"}
+    assert body["costs"] == {
+        "fees": "1.20",
+        "commission": None,
+        "amount_transferred": None,
+        "amount_debited": None,
+    }
 
 
 def test_one_without_a_name_of_its_partners_has_none(database: None) -> None:

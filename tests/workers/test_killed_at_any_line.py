@@ -44,6 +44,7 @@ def running() -> Iterator[Stand]:
 @pytest.fixture
 def stand(running: Stand, database: None) -> Stand:
     settle(running)
+    running.behave(fedapay_bodies="wrapped")  # lines are counted, and a bare body takes others
     broker.flush_all()
     return running
 

@@ -21,6 +21,7 @@ def upgrade() -> None:
     _own_events()
     _follow_deliveries()
     _create_recovery()
+    _create_portal_link()
 
 
 def _widen_endpoint() -> None:
@@ -142,6 +143,30 @@ def _create_recovery() -> None:
     op.create_index("uq_recovery_running", "recovery", ["endpoint_id"], unique=True, postgresql_where=is_running)
     op.create_index("ix_recovery_next_step", "recovery", ["next_step_at"], unique=False, postgresql_where=is_running)
     op.create_index("ix_recovery_organisation", "recovery", ["organisation_id", "id"], unique=False)
+
+
+def _create_portal_link() -> None:
+    text, moment = sqlmodel.sql.sqltypes.AutoString(), sqlmodel.sql.sqltypes.UTCDateTime()
+    op.create_table(
+        "portal_link",
+        sa.Column("id", text, nullable=False),
+        sa.Column("organisation_id", text, nullable=False),
+        sa.Column("test_mode", sa.Boolean(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", text, nullable=True),
+        sa.Column("made_by", text, nullable=False),
+        sa.Column("created_at", moment, nullable=False),
+        sa.Column("expires_at", moment, nullable=False),
+        sa.Column("opened_at", moment, nullable=True),
+        sa.Column("visit_until", moment, nullable=True),
+        sa.Column("ended_at", moment, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organisation_id"], ["organisation.id"], name=op.f("fk_portal_link_organisation_id_organisation")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_portal_link")),
+        sa.UniqueConstraint("digest", name=op.f("uq_portal_link_digest")),
+    )
+    op.create_index("ix_portal_link_organisation_id", "portal_link", ["organisation_id"], unique=False)
 
 
 def downgrade() -> None:

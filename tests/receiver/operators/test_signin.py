@@ -37,6 +37,15 @@ def test_the_right_password_opens_the_page_that_was_asked_for(stranger: Browser)
     assert stranger.get("/ops/stuck").status == 200
 
 
+def test_who_signs_in_is_on_record_and_who_is_refused_is_not(stranger: Browser) -> None:
+    sign_in(stranger, "wrong password")
+    sign_in(stranger)
+
+    with transaction() as session:
+        lines = session.connection().execute(text("SELECT actor, action FROM audit")).all()
+    assert [tuple(line) for line in lines] == [(f"operator:{NAME}", "operator.signed_in")]
+
+
 def test_the_cookie_is_closed_to_scripts_and_other_sites(stranger: Browser) -> None:
     cookie = sign_in(stranger).headers["set-cookie"]
 

@@ -80,6 +80,19 @@ def test_a_body_without_end_is_cut_off(partners_door: Door, partner: Partner) ->
         assert connection.recv(4096).startswith(b"HTTP/1.1 413")
 
 
+def test_a_refusal_is_never_many_times_the_size_of_what_it_refuses(partner: Partner, fedapay: Integration) -> None:
+    body = {**BY_TELEPHONE, **{f"m{number}": 1 for number in range(4_000)}}
+
+    refused = partner.post("/v1/payouts", body)
+
+    assert refused.code == "invalid_request"
+    assert len(refused.json["errors"]) == 20
+
+
+def test_a_flood_of_query_parameters_is_refused_at_once(partner: Partner) -> None:
+    assert partner.get("/v1/payouts?" + "&".join(["limit=1"] * 7_000)).code == "invalid_request"
+
+
 def test_nobody_without_a_key_is_told_what_is_wrong_with_a_body(partner: Partner) -> None:
     assert partner.post("/v1/payouts", b"{", authorization="").code == "invalid_api_key"
 
