@@ -76,7 +76,8 @@ def show(balance_id: str, *, entries: int, as_json: bool) -> None:
     """Show a balance and its ledger, the newest entries first."""
     with transaction() as session:
         balance = session.get(Balance, balance_id)
-        newest = select(LedgerEntry).where(LedgerEntry.balance_id == balance_id).order_by(col(LedgerEntry.id).desc())
+        newest = select(LedgerEntry).where(LedgerEntry.balance_id == balance_id)
+        newest = newest.order_by(col(LedgerEntry.transaction_id).desc(), col(LedgerEntry.id))
         found = session.exec(newest.limit(entries)).all()
     if balance is None:
         raise click.ClickException(f"no balance {balance_id!r}; `ratchet balances list` shows them")

@@ -141,7 +141,7 @@ class LedgerEntry(SQLModel, table=True, metadata=metadata):
         CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
         CheckConstraint(_one_of("account", Account), name="account_known"),
         CheckConstraint(_one_of("kind", EntryKind), name="kind_known"),
-        Index("ix_ledger_entry_balance", "balance_id", "id"),
+        Index("ix_ledger_entry_balance", "balance_id", "transaction_id"),
         Index("ix_ledger_entry_payout", "payout_id", postgresql_where=text("payout_id IS NOT NULL")),
     )
 

@@ -1,111 +1,28 @@
 """The bodies of POST /v1/payouts: exactly one of the ways in which a payout can be asked for."""
 
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
-import phonenumbers
-from iso4217 import Currency
-from pydantic import (
-    AfterValidator,
-    EmailStr,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, RootModel, Tag, field_validator
 
 from connectors._base import Wish
-from models.money import ASSET_EXPONENTS, InvalidAmount, to_minor
-from receiver.partners.shapes import Body, Moment
+from receiver.partners.fields import (
+    AmountText,
+    CurrencyCode,
+    Customer,
+    GatewayName,
+    Id,
+    ModeName,
+    Told,
+    amount_of,
+    as_wish,
+)
+from receiver.partners.shapes import WAY, Moment
 
 LATEST: Final = timedelta(days=366)
 """How far ahead a payout may be scheduled."""
 CLOCKS_APART: Final = timedelta(minutes=5)
 """A time that has just passed is now; an older one is a mistake."""
-
-
-@cache
-def currencies() -> tuple[str, ...]:
-    """Return every code that has a minor unit."""
-    return tuple(sorted({currency.code for currency in Currency if currency.exponent is not None} | {*ASSET_EXPONENTS}))
-
-
-def _known(code: str) -> str:
-    if code not in currencies():
-        raise ValueError("Not a currency or an asset that we know")
-    return code
-
-
-CurrencyCode = Annotated[
-    str,
-    AfterValidator(_known),
-    Field(description="ISO 4217, or an asset's code", examples=["XOF"], json_schema_extra={"enum": [*currencies()]}),
-]
-AmountText = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9]{1,18}(\.[0-9]{1,9})?$"),
-    Field(description="In major units, exact; no more decimals than the currency has", examples=["2500"]),
-]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
-"""Text without control characters."""
-Name = Annotated[Line, Field(min_length=1, max_length=100)]
-
-
-class Phone(Body):
-    """A telephone number."""
-
-    number: Annotated[
-        str,
-        StringConstraints(pattern=r"^\+?[0-9 ().-]{4,30}$"),
-        Field(description="As it is dialled there, or with its country's code", examples=["+229 01 66 00 00 01"]),
-    ]
-    country: Annotated[
-        str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166, two letters", examples=["BJ"])
-    ]
-
-    @model_validator(mode="after")
-    def _can_be_dialled(self) -> Self:
-        self.parsed()
-        return self
-
-    def parsed(self) -> phonenumbers.PhoneNumber:
-        """Return the number. Raises `ValueError` for one that nobody could have there."""
-        try:
-            number = phonenumbers.parse(self.number, self.country)
-        except phonenumbers.NumberParseException:
-            raise ValueError("Not a telephone number of that country") from None
-        if not phonenumbers.is_possible_number(number):
-            raise ValueError("Too long or too short for a telephone number of that country")
-        if self.country not in phonenumbers.region_codes_for_country_code(number.country_code or 0):
-            raise ValueError("Its country's code is another country's")
-        return number
-
-
-class Customer(Body):
-    """Who gets the money."""
-
-    first_name: Name
-    last_name: Name
-    email: Annotated[EmailStr, Field(max_length=254, examples=["ada@example.com"])]
-    phone: Annotated[Phone | None, Field(description="Where the gateway pays to a telephone, it is needed")] = None
-
-
-class Told(Body):
-    """What every payout may carry along."""
-
-    description: Annotated[Line, Field(max_length=140, description="What the gateway shows, where it shows any")] = ""
-    reference: Annotated[
-        Line | None, Field(min_length=1, max_length=100, description="Your own name for it; not unique for us")
-    ] = None
-    metadata: Annotated[
-        dict[
-            Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.-]{1,40}$")],
-            Annotated[Line, Field(max_length=500)],
-        ],
-        Field(max_length=20, description="Yours; it comes back in every answer and webhook"),
-    ] = Field(default_factory=dict)
 
 
 class NewDirectPayout(Told):
@@ -114,31 +31,15 @@ class NewDirectPayout(Told):
     currency: CurrencyCode
     amount: AmountText
     customer: Customer
-    mode: Annotated[
-        str,
-        StringConstraints(pattern="^[a-z][a-z0-9_]{0,39}$"),
-        Field(description="bank_transfer, mobile_money, card, or a word of the gateway's own", examples=["mtn"]),
-    ]
-    gateway: Annotated[
-        str | None,
-        StringConstraints(pattern="^[a-z0-9][a-z0-9_-]{0,62}$"),
-        Field(description="An account's slug or a gateway's name; without it we choose", examples=["fedapay"]),
-    ] = None
+    mode: ModeName
+    gateway: GatewayName | None = None
     details: Annotated[
         dict[str, Any],
         Field(max_length=20, description="What the gateway needs beyond the customer, in its own words", repr=False),
     ] = Field(default_factory=dict)
     scheduled_at: Annotated[Moment | None, Field(description="When it is to leave; without it at once")] = None
 
-    @field_validator("amount")
-    @classmethod
-    def _is_an_amount(cls, amount: str, info: ValidationInfo) -> str:
-        try:
-            if "currency" in info.data and to_minor(amount, info.data["currency"]) == 0:
-                raise ValueError("Must be more than nothing")
-        except InvalidAmount as error:
-            raise ValueError(f"{error}".capitalize()) from None
-        return amount
+    _amount = field_validator("amount")(amount_of("currency"))
 
     @field_validator("scheduled_at")
     @classmethod
@@ -150,19 +51,40 @@ class NewDirectPayout(Told):
 
     def wish(self) -> Wish:
         """Return what a connector needs to know."""
-        who = self.customer
-        number = who.phone.parsed() if who.phone else None
-        formats = phonenumbers.PhoneNumberFormat
-        return Wish(
-            mode=self.mode,
-            first_name=who.first_name,
-            last_name=who.last_name,
-            email=who.email,
-            phone=phonenumbers.format_number(number, formats.E164) if number else None,
-            phone_national=phonenumbers.national_significant_number(number) if number else None,
-            country=who.phone.country if who.phone else None,
-            details=self.details,
-        )
+        return as_wish(self.mode, self.customer, self.details)
+
+
+class QuotedPayout(Told):
+    """What was quoted, at the price that was quoted."""
+
+    quote_id: Annotated[Id, Field(examples=["quo_019a3c4e5f607182a1b2c3d4e5f6"])]
+
+
+class NewBalancePayout(Told):
+    """An amount of a balance, or everything available above its reserve, on its next business day."""
+
+    balance_id: Annotated[Id, Field(examples=["bal_019a3c4e5f607182a1b2c3d4e5f6"])]
+    amount: Annotated[AmountText | None, Field(description="Null or left out: everything above the reserve")] = None
+
+
+def _way(asked: Any) -> str:
+    """Tell which way is meant, by the one member that only it has. What does not belong there is then refused."""
+    names = asked if isinstance(asked, dict) else {}
+    way = "quote" if "quote_id" in names else "balance" if "balance_id" in names else "direct"
+    return WAY + way
+
+
+class NewPayout(
+    RootModel[
+        Annotated[
+            Annotated[NewDirectPayout, Tag(f"{WAY}direct")]
+            | Annotated[QuotedPayout, Tag(f"{WAY}quote")]
+            | Annotated[NewBalancePayout, Tag(f"{WAY}balance")],
+            Discriminator(_way),
+        ]
+    ]
+):
+    """Exactly one of: a direct payout, a quote, a balance."""
 
 
 BY_TELEPHONE: Final = {
@@ -179,4 +101,6 @@ BY_TELEPHONE: Final = {
     "reference": "invoice 4711",
     "metadata": {"batch": "2026-05"},
 }
+OF_A_QUOTE: Final = {"quote_id": "quo_019a3c4e5f607182a1b2c3d4e5f6", "reference": "invoice 4712"}
+OF_A_BALANCE: Final = {"balance_id": "bal_019a3c4e5f607182a1b2c3d4e5f6", "amount": "250.00", "description": "May"}
 """Examples, for the document and its page."""

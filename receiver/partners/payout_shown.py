@@ -7,7 +7,9 @@ from pydantic import Field
 from sqlmodel import Session, col, select
 
 from models.lifecycle import PayoutStatus
+from models.money import to_text
 from models.payout import Payout, PayoutEvent
+from models.quote import Quote
 from payouts.payload import as_shown
 from receiver.partners.shapes import Moment, Shown
 
@@ -35,6 +37,18 @@ class Step(Shown):
     at: Annotated[Moment, Field(description="By the gateway's clock where it told the time")]
 
 
+class QuoteUsed(Shown):
+    """What was promised."""
+
+    quote_id: str
+    asset: str
+    user_sends: Annotated[str, Field(description="In the asset, fees included")]
+    fee_total: str
+    recipient_gets: Annotated[str, Field(description="In the payout's currency")]
+    network: str | None
+    estimated_seconds: int
+
+
 class PayoutShown(Shown):
     """A payout."""
 
@@ -53,14 +67,44 @@ class PayoutShown(Shown):
     metadata: dict[str, str]
     test_mode: bool
     created_at: Moment
+    balance_id: Annotated[str | None, Field(description="The balance that pays it")]
+    quote: Annotated[QuoteUsed | None, Field(description="The quote that it was made of")]
     timeline: Annotated[list[Step], Field(description="Oldest first")]
 
 
 def show(session: Session, payouts: Sequence[Payout]) -> list[PayoutShown]:
-    """Return payouts as their partner reads them, with two statements for any number of them."""
+    """Return payouts as their partner reads them, with three statements at most for any number of them."""
     steps: dict[str, list[dict[str, Any]]] = {payout.id: [] for payout in payouts}
     events = select(PayoutEvent.payout_id, PayoutEvent.status, PayoutEvent.occurred_at, PayoutEvent.created_at)
     events = events.where(col(PayoutEvent.payout_id).in_(steps)).order_by(col(PayoutEvent.sequence))
     for payout_id, status, occurred_at, created_at in session.exec(events):
         steps[payout_id].append({"status": status, "at": occurred_at or created_at})
-    return [PayoutShown.model_validate({**as_shown(payout), "timeline": steps[payout.id]}) for payout in payouts]
+    used = _quotes(session, payouts)
+    return [
+        PayoutShown.model_validate(
+            {
+                **as_shown(payout),
+                "timeline": steps[payout.id],
+                "balance_id": payout.balance_id,
+                "quote": used.get(payout.quote_id or ""),
+            }
+        )
+        for payout in payouts
+    ]
+
+
+def _quotes(session: Session, payouts: Sequence[Payout]) -> dict[str, QuoteUsed]:
+    ids = {payout.quote_id for payout in payouts if payout.quote_id}
+    found = session.exec(select(Quote).where(col(Quote.id).in_(ids))) if ids else ()
+    return {
+        quote.id: QuoteUsed(
+            quote_id=quote.id,
+            asset=quote.asset,
+            user_sends=to_text(quote.send_minor, quote.asset),
+            fee_total=to_text(quote.fee_minor, quote.asset),
+            recipient_gets=to_text(quote.get_minor, quote.currency),
+            network=quote.network or None,
+            estimated_seconds=quote.estimated_seconds,
+        )
+        for quote in found
+    }

@@ -9,75 +9,16 @@ from sqlmodel import col, select
 from models.api_key import Scope
 from models.database import transaction
 from models.lifecycle import PayoutStatus
-from models.money import to_minor
 from models.payout import Payout, PayoutEvent, Source
 from payouts.cancel import GatewayCall, Wish, call_off
-from payouts.create import Created
-from payouts.direct import DirectPayout, create_direct
-from receiver.partners.new_payout import BY_TELEPHONE, Line, NewDirectPayout
+from receiver.partners.fields import Line
 from receiver.partners.operation import Call, Operation, operation
 from receiver.partners.payout_shown import PayoutShown, show
 from receiver.partners.refusals import Refusal
 from receiver.partners.shapes import Moment, Page, PageQuery, Shown
 from receiver.partners.sight import TimedQuery
-from workers.apply import queue_what_follows, send_apply
+from workers.apply import queue_what_follows
 from workers.cancel import finish
-from workers.deliver import send_deliver
-from workers.submit import send_submit
-
-
-@operation(
-    "POST",
-    "/v1/payouts",
-    scope=Scope.PAYOUTS_WRITE,
-    tag="payouts",
-    summary="Create a payout",
-    status=201,
-    refusals=(
-        "missing_detail",
-        "unknown_gateway",
-        "no_gateway",
-        "payouts_disabled",
-        "payouts_unsupported",
-        "webhook_secret_missing",
-        "currency_unsupported",
-    ),
-    examples={"mobile money": BY_TELEPHONE},
-)
-def create_payout(call: Call, body: NewDirectPayout) -> PayoutShown:
-    """Put a payout on record and hand it over to its gateway, at once or when it is scheduled.
-
-    Send an `Idempotency-Key`: a request that timed out can then be sent again, and moves money once.
-    """
-    asked = DirectPayout(
-        organisation=call.caller.organisation,
-        test_mode=call.caller.test_mode,
-        amount_minor=to_minor(body.amount, body.currency),
-        currency=body.currency,
-        wish=body.wish(),
-        gateway=body.gateway,
-        scheduled_at=body.scheduled_at,
-        description=body.description,
-        reference=body.reference,
-        metadata=body.metadata,
-    )
-    created = create_direct(call.session, asked, call.now, actor=call.actor, request_id=call.request_id)
-    return answer(call, created)
-
-
-def answer(call: Call, created: Created) -> PayoutShown:
-    """Show what was created, remember it for idempotency, and have its submission and its deliveries follow."""
-    call.payout_id = created.id
-    call.headers["location"] = f"/v1/payouts/{created.id}"
-    call.then(lambda: _enqueue(created))
-    return show(call.session, [find(call, created.id)])[0]
-
-
-def _enqueue(created: Created) -> None:
-    if created.is_due:
-        send_submit(created.id)
-    send_deliver(created.deliveries)
-    send_apply(created.released)
 
 
 class PayoutsQuery(TimedQuery):
@@ -210,4 +151,4 @@ def find(call: Call, payout_id: str) -> Payout:
     return payout
 
 
-OPERATIONS: Final[list[Operation]] = [create_payout, list_payouts, get_payout, cancel_payout, list_payout_events]
+OPERATIONS: Final[list[Operation]] = [list_payouts, get_payout, cancel_payout, list_payout_events]

@@ -8,6 +8,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from receiver.partners import (
+    balances,
+    creating,
     deliveries,
     docs,
     endpoints,
@@ -15,6 +17,7 @@ from receiver.partners import (
     internal,
     payouts,
     portal_links,
+    quotes,
     recoveries,
     track,
     well_known,
@@ -26,7 +29,10 @@ from receiver.partners.operation import Operation
 from receiver.partners.portal.routes import ROUTES as PAGES
 
 OPERATIONS: Final[list[Operation]] = [
+    *creating.OPERATIONS,
     *payouts.OPERATIONS,
+    *quotes.OPERATIONS,
+    *balances.OPERATIONS,
     *endpoints.OPERATIONS,
     *events.OPERATIONS,
     *deliveries.OPERATIONS,

@@ -92,7 +92,7 @@ def _create_ledger() -> None:
         sa.CheckConstraint("amount_minor <> 0", name=op.f("ck_ledger_entry_amount_not_zero")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_entry")),
     )
-    op.create_index("ix_ledger_entry_balance", "ledger_entry", ["balance_id", "id"], unique=False)
+    op.create_index("ix_ledger_entry_balance", "ledger_entry", ["balance_id", "transaction_id"], unique=False)
     op.create_index(
         "ix_ledger_entry_payout",
         "ledger_entry",

@@ -11,7 +11,7 @@ from models.lifecycle import PayoutStatus
 from receiver.app import partners
 from receiver.partners import limits
 from settings import settings
-from tests.factories import a_payout, an_endpoint, an_integration, say
+from tests.factories import a_fee, a_payout, an_endpoint, an_integration, say
 from tests.receiver.partners.partner import a_key
 
 INTERNAL_SECRET: Final = "an-internal-secret-for-schemathesis"
@@ -29,7 +29,8 @@ def let_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setenv("RATCHET_INTERNAL_SECRETS", INTERNAL_SECRET)
     settings.cache_clear()
     an_integration("fedapay")
-    an_integration("paycore")
+    a_fee(an_integration("paycore"), "EUR", percent="0.5")
+    a_fee(an_integration("zopay"), "USDT", network="tron", fixed_minor=1_000_000)
     an_endpoint()
     say(a_payout(), PayoutStatus.DELIVERED)
     yield {"Authorization": f"Bearer {a_key().key}", "X-Internal-Secret": INTERNAL_SECRET}

@@ -118,7 +118,7 @@ def test_a_failure_of_ours_tells_nothing_but_its_name(
     def stumble(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr("receiver.partners.payouts.create_direct", stumble)
+    monkeypatch.setattr("receiver.partners.creating.create_direct", stumble)
 
     failed = partner.post("/v1/payouts", GOOD)
 
