@@ -22,7 +22,7 @@ ENDPOINTS: Final = 1_000
 PAYOUTS_EACH: Final = 50
 OPEN_EACH: Final = 2
 """Deliveries of each payout: the first is the head, the second waits behind it."""
-HISTORY: Final = (20_000, 200_000)
+HISTORY: Final = (20_000, 200_000, 2_000_000)
 AT_A_TIME: Final = 100
 CLAIMS: Final = 400
 SWEEPS: Final = 20
