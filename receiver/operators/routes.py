@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from receiver.operators import payout, signin, stuck, switches
-from receiver.operators.door import OperatorsDoor
+from receiver.operators.door import DOOR
 from receiver.operators.identity import for_forms, for_people, for_scripts
 from receiver.pages import style
 
@@ -17,7 +16,7 @@ def _home(_: Request) -> Response:
     return RedirectResponse(signin.HOME, 303)
 
 
-_DOOR: Final = [Middleware(OperatorsDoor)]
+_DOOR: Final = [DOOR]
 
 ROUTES: Final[list[BaseRoute]] = [
     Route("/ops", _home, middleware=_DOOR),

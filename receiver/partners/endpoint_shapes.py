@@ -61,7 +61,7 @@ class NewEndpoint(Body):
     """Where you listen. Only `url` is needed."""
 
     url: _Url = Field(repr=False)
-    event_types: _Types = Field(default_factory=lambda: cast("_Types", [EVERY_TYPE]))
+    event_types: _Types = Field(default_factory=lambda: [EventType(EVERY_TYPE)])
     description: _Description = ""
     metadata: _Metadata = Field(default_factory=dict)
     headers: _Headers = Field(default_factory=dict, repr=False)

@@ -1,24 +1,22 @@
-"""What holds for every page of the portal: closed headers, and refusals as people read them."""
+"""How the portal renders a page, and how it refuses: in words for people."""
 
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from payouts.create import Refused
 from payouts.portal import Visit
+from receiver.closed import ClosedDoor
 from receiver.forms import BadForm
-from receiver.pages import CLOSED, templates
+from receiver.pages import templates
 from receiver.partners.refusals import CODES
 
 _TEMPLATES: Final = templates(Path(__file__).parent / "templates")
-_HEADERS: Final = [*CLOSED, (b"vary", b"cookie")]
 _NOWHERE: Final = ("not_found", "There is nothing here")
 
 _log = structlog.get_logger(__name__)
@@ -41,34 +39,15 @@ def page(request: Request, template: str, visit: Visit | None, *, status: int = 
     return _TEMPLATES.TemplateResponse(request, template, {"visit": visit, **context}, status_code=status)
 
 
-class PortalDoor:
-    """Wraps the portal's routes, inside the partners' door."""
+def _answer(request: Request, error: Exception) -> Response:
+    refusal = _not_here(error)
+    answer = page(request, "refused.html", None, status=refusal.status, refusal=refusal)
+    if refusal.retry_after:
+        answer.headers["retry-after"] = str(refusal.retry_after)
+    return answer
 
-    def __init__(self, app: ASGIApp) -> None:
-        """`app` answers, or raises."""
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        has_started = False
-
-        async def send_closed(message: Message) -> None:
-            nonlocal has_started
-            if message["type"] == "http.response.start":
-                has_started = True
-                message = {**message, "headers": [*message["headers"], *_HEADERS]}
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_closed)
-        except (NotHere, Refused, BadForm, HTTPException, OperationalError, InterfaceError, PoolTimeoutError) as error:
-            if has_started:
-                raise
-            refusal = _not_here(error)
-            answer = page(Request(scope), "refused.html", None, status=refusal.status, refusal=refusal)
-            if refusal.retry_after:
-                answer.headers["retry-after"] = str(refusal.retry_after)
-            await answer(scope, receive, send_closed)
+DOOR: Final = Middleware(ClosedDoor, vary="cookie", own=(NotHere, Refused), answer=_answer)
 
 
 def _not_here(error: Exception) -> NotHere:

@@ -2,15 +2,14 @@
 
 from typing import Final
 
-from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route
 
 from receiver.pages import style
 from receiver.partners.portal import acts, entering, views
-from receiver.partners.portal.door import PortalDoor
+from receiver.partners.portal.door import DOOR
 from receiver.partners.portal.visits import acting, looking
 
-_DOOR: Final = [Middleware(PortalDoor)]
+_DOOR: Final = [DOOR]
 
 ROUTES: Final[list[BaseRoute]] = [
     Route("/portal", looking(views.home), middleware=_DOOR),

@@ -56,6 +56,13 @@ def test_an_endpoint_is_added_with_what_was_asked_for_and_the_usual_for_the_rest
     assert found["health"] == {"breaker": "closed", "failures": 0, "failing_since": None, "not_before": None}
 
 
+def test_text_that_cannot_be_stored_is_refused_whatever_else_is_left_to_us(partner: Partner) -> None:
+    answer = partner.post(PATH, {"url": URL, "description": "a\0b"})
+
+    assert (answer.status, answer.json["code"]) == (422, "invalid_request")
+    assert [error["pointer"] for error in answer.json["errors"]] == ["#/description"]
+
+
 def test_everything_that_may_be_chosen_is_kept(partner: Partner) -> None:
     chosen = {
         "event_types": ["payout.delivered", "payout.failed"],
