@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
@@ -48,8 +48,13 @@ class Page:
         return shown[0]
 
     def click(self, css: str) -> None:
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.find(css))
-        self.find(css).click()
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(StaleElementReferenceException):  # gone before it was clicked
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.find(css))
+                self.find(css).click()
+                return
+        raise AssertionError(f"{css} never stays long enough to be clicked")
 
     def wait_for_text(self, css: str, is_right: Callable[[str], bool]) -> str:
         deadline = time.monotonic() + LIMIT_SECONDS
@@ -71,12 +76,12 @@ class Page:
         return int(self.driver.execute_script("return document.documentElement.scrollWidth"))
 
     def _shown(self, css: str) -> list[Any]:
-        with contextlib.suppress(StaleElementReferenceException):  # the page is another one by now
+        with contextlib.suppress(WebDriverException):  # the page is another one by now, in one of many words
             return [each for each in self.driver.find_elements(By.CSS_SELECTOR, css) if each.is_displayed()]
         return []
 
     def _text(self, css: str) -> str:
-        with contextlib.suppress(StaleElementReferenceException):
+        with contextlib.suppress(WebDriverException):  # the page was exchanged for the next while it was asked
             return str(self.find(css).text)
         return ""
 
