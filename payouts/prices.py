@@ -1,6 +1,6 @@
 """Rates and fees, as operators keep them, and what an amount costs by them. Decimals are exact, rounding is stated.
 
-A quote asks nobody over the network: a live source writes rows into `rate` like an operator does (ADR 10).
+A quote asks nobody over the network: a live source writes rows into `rate` like an operator does (ADR 9).
 """
 
 import re
