@@ -188,6 +188,7 @@ def _widen_payout() -> None:
     op.add_column("payout", sa.Column("debit_minor", sa.BigInteger(), nullable=True))
     op.add_column("payout", sa.Column("fee_minor", sa.BigInteger(), nullable=True))
     op.add_column("payout", sa.Column("quote_id", sqlmodel.sql.sqltypes.AutoString(), nullable=True))
+    op.add_column("payout", sa.Column("route_seconds", sa.Integer(), nullable=True))
     op.add_column("payout", sa.Column("business_day", sa.Date(), nullable=True))
     op.create_check_constraint(
         op.f("ck_payout_debit_from_a_balance"),
