@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import apply, claims, deliver, fairness, ingest, machine, recovery, story, verify
+from benchmarks import apply, claims, create, deliver, fairness, ingest, machine, recovery, story, verify
 from benchmarks.ground import Ground
 from benchmarks.tables import Figure
 
@@ -21,6 +21,7 @@ FIGURES: Final[dict[str, Callable[[Ground, float, int], list[Figure]]]] = {
     "deliver": deliver.measure,
     "claims": claims.measure,
     "fairness": fairness.measure,
+    "create": create.measure,
     "story": story.measure,
     "latency": story.latency,
     "recovery": recovery.measure,

@@ -36,6 +36,7 @@ START_SECONDS: Final = 30.0
 ENVIRONMENT: Final = {
     "RATCHET_PRIVATE_ENDPOINTS": "1",  # the sink is on loopback
     "RATCHET_POLL_UNIT_SECONDS": "86400",  # nobody is polled meanwhile: there is no gateway to ask
+    "RATCHET_REQUESTS_PER_SECOND": "1000000",  # of one key: more than anybody answers
 }
 
 
@@ -47,7 +48,8 @@ class Ground:
         self.folder = Path(tempfile.mkdtemp(prefix="ratchet-bench-"))
         self.folder.chmod(0o711)
         self._started: list[Popen[bytes]] = []
-        self.ports = dict(zip(("receiver", "sink", "bare", "naive", "operators"), processes.free_ports(5), strict=True))
+        names = ("receiver", "sink", "bare", "naive", "operators", "partners")
+        self.ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
         self.house = House(self.folder, durable=True, ignore_given=True).__enter__()
         try:
             self._furnish()
@@ -68,8 +70,10 @@ class Ground:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _furnish(self) -> None:
-        ports = {"RATCHET_RECEIVER_PORT": self.ports["receiver"], "RATCHET_OPERATORS_PORT": self.ports["operators"]}
-        settings.adopt({**ENVIRONMENT, **{name: str(port) for name, port in ports.items()}})
+        ports = {
+            f"RATCHET_{door.upper()}_PORT": f"{self.ports[door]}" for door in ("receiver", "operators", "partners")
+        }
+        settings.adopt({**ENVIRONMENT, **ports})
         known = settings.settings()
         self.real = Place(known.database_url, known.redis_url)
         _introduce(f"http://127.0.0.1:{self.ports['sink']}/hooks")

@@ -30,8 +30,7 @@ class Place:
 
     def clear(self, payouts: int = 0) -> None:
         """Empty queues and tables, and put so many payouts on record that the gateway has."""
-        with redis.Redis.from_url(self.redis_url) as client:
-            client.flushdb()
+        self.forget_queues()
         with self.connect() as connection:
             connection.execute(f"TRUNCATE {TABLES}")
             connection.execute("CHECKPOINT")  # every run finds log files to use again, as a server that runs for long
@@ -41,6 +40,11 @@ class Place:
             # Only what has rows: a table that was vacuumed while empty is planned for as empty, however fast it grows,
             # until autovacuum comes by a minute later. A new table is not.
             connection.execute("VACUUM ANALYZE payout")
+
+    def forget_queues(self) -> None:
+        """Empty the queues."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.flushdb()
 
 
 _PAYOUTS: Final = """

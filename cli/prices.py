@@ -8,7 +8,7 @@ import click
 from cli._print import actor, json_option, rows
 from models.database import transaction
 from models.money import InvalidAmount, to_minor, to_text
-from payouts.prices import NewFee, list_fees, list_rates, set_fee, set_rate
+from payouts.prices import NewFee, list_fees, list_rates, plain, set_fee, set_rate
 from payouts.refused import Refused
 from payouts.treasury import By
 
@@ -41,7 +41,7 @@ def list_rates_(*, as_json: bool) -> None:
     """Show the rates that count."""
     with transaction() as session:
         found = list_rates(session)
-    values = [[r.source, r.target, f"{r.rate.normalize():f}", r.set_at, r.set_by, r.expires_at] for r in found]
+    values = [[r.source, r.target, plain(r.rate), r.set_at, r.set_by, r.expires_at] for r in found]
     columns = ("source", "target", "rate", "set_at", "set_by", "expires_at")
     rows("rates", columns, values, as_json=as_json, empty="no rates yet: `ratchet rates set`")
 
@@ -89,7 +89,7 @@ def list_fees_(*, as_json: bool) -> None:
             slug,
             fee.asset,
             fee.network or None,
-            f"{fee.percent.normalize():f}",
+            plain(fee.percent),
             to_text(fee.fixed_minor, fee.asset),
             fee.estimated_seconds,
             fee.updated_at,

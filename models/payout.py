@@ -139,6 +139,9 @@ class Payout(SQLModel, table=True, metadata=metadata):
     failure_code: str | None = None
     failure_message: str | None = None
     estimated_delivery_at: datetime | None = None
+    """The gateway's own word. What is shown is derived: payouts/estimate.py."""
+    route_seconds: int | None = None
+    """From submission to arrival, as its quote had it."""
     sequence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How many payout events it has had."""
 

@@ -60,8 +60,8 @@ class NewPayout:
     quote_id: str | None = None
     business_day: date | None = None
     """Of a payout of a balance: the day it leaves."""
-    estimated_delivery_at: datetime | None = None
-    """Until the gateway knows better."""
+    route_seconds: int | None = None
+    """From submission to arrival, until the gateway knows better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def create(
         scheduled_at=new.scheduled_at,
         quote_id=new.quote_id,
         business_day=new.business_day,
-        estimated_delivery_at=new.estimated_delivery_at,
+        route_seconds=new.route_seconds,
         submission=SubmissionState.ACCEPTED if new.reference else SubmissionState.UNSENT,
         created_at=now,
         advanced_at=now,

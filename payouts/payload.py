@@ -9,6 +9,7 @@ from connectors._base import COSTS
 from models.lifecycle import PayoutStatus
 from models.money import to_text
 from models.payout import Payout
+from payouts.estimate import expected_at
 from payouts.standing import Standing
 from settings import settings
 
@@ -42,7 +43,7 @@ def as_shown(payout: Payout | Standing) -> dict[str, Any]:
         "costs": {name: to_text(costs[name], currency) if name in costs else None for name in COSTS} if costs else None,
         "mode": payout.mode,
         "scheduled_at": rfc3339(payout.scheduled_at),
-        "estimated_delivery_at": rfc3339(payout.estimated_delivery_at),
+        "estimated_delivery_at": rfc3339(expected_at(payout)),
         "tracking_url": f"{settings().public_url}/track/{payout.tracking_token}",
         "failure": {"code": payout.failure_code, "message": payout.failure_message} if failed else None,
         "metadata": payout.partner_metadata or {},

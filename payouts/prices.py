@@ -1,12 +1,13 @@
 """Rates and fees, as operators keep them, and what an amount costs by them. Decimals are exact, rounding is stated.
 
-A quote asks nobody over the network: a live source writes rows into `rate` like an operator does (ADR 10).
+A quote asks nobody over the network: a live source writes rows into `rate` like an operator does (ADR 9).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Final
 
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -17,12 +18,25 @@ from models.integration import Integration
 from models.money import MAX_AMOUNT_MINOR, InvalidAmount, exponent, to_text
 from models.price import Fee, Rate
 from payouts.refused import Refused
-from payouts.treasury import By
+from payouts.treasury import LONGEST_REASON, By
 
 _Terms = dict[str, str | int]
 
 _WIDE: Final = Context(prec=100)
 """Wide enough that nothing is rounded before it is rounded on purpose: 18 + 18 digits, times 38."""
+
+_EXACT: Final = Context(prec=40, traps=[Inexact, InvalidOperation])
+"""Rather an error than a digit dropped."""
+
+RATE_DECIMALS: Final = 18
+PERCENT_DECIMALS: Final = 6
+"""What the columns hold."""
+
+LONGEST_ESTIMATE: Final = 31 * 86_400
+"""Seconds. Nothing is on its way for longer; more is a slip of the pen."""
+
+_NETWORK: Final = re.compile("[a-z0-9][a-z0-9_-]{0,39}")
+"""As partners name it in a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +101,17 @@ def set_rate(
     """Have `rate` count from now on. Raises `Refused`."""
     for code in (source, target):
         _check_currency(code)
-    if source == target or not _is_a_rate(rate):
+    if source == target or not (_fits(rate, RATE_DECIMALS) and 0 < rate < 10**20):
         raise Refused("invalid_rate", "a rate is between two currencies, above zero, with 18 decimals at most")
+    _check_reason(by)
     before = session.exec(
         select(Rate).where(Rate.source == source, Rate.target == target).order_by(col(Rate.id).desc()).limit(1)
     ).one_or_none()
     row = Rate(source=source, target=target, rate=rate, set_at=by.now, set_by=by.actor, expires_at=expires_at)
     session.add(row)
     session.flush()
-    was: _Terms | None = {"rate": str(before.rate)} if before else None
-    _tell(session, "rate.set", f"rate:{source}/{target}", was, {"rate": str(rate)}, by)
+    was: _Terms | None = {"rate": plain(before.rate)} if before else None
+    _tell(session, "rate.set", f"rate:{source}/{target}", was, {"rate": plain(rate)}, by)
     return row
 
 
@@ -120,16 +135,15 @@ class NewFee:
 
 def set_fee(session: Session, new: NewFee, by: By) -> Fee:
     """Have a way of sending cost so much. Raises `Refused`."""
-    integration = session.exec(select(Integration).where(Integration.slug == new.integration)).one_or_none()
+    _check_fee(new)
+    _check_reason(by)
+    # Its row is locked: of two who set the same fee first, the second finds the first one's.
+    account = select(Integration).where(Integration.slug == new.integration).with_for_update(key_share=True)
+    integration = session.exec(account).one_or_none()
     if integration is None:
         raise Refused("unknown_integration", f"no integration {new.integration!r}; `ratchet gateways list` shows them")
-    _check_currency(new.asset)
-    if not (new.percent.is_finite() and 0 <= new.percent < 100 and _decimals(new.percent) <= 6):  # noqa: PLR2004 (the column's)
-        raise Refused("invalid_fee", "a percentage is from 0 to below 100, with 6 decimals at most")
-    if not (0 <= new.fixed_minor <= MAX_AMOUNT_MINOR and new.estimated_seconds > 0):
-        raise Refused("invalid_fee", "a fixed fee is not negative, and nothing takes no time")
     wanted = select(Fee).where(Fee.integration_id == integration.id, Fee.asset == new.asset, Fee.network == new.network)
-    row = session.exec(wanted.with_for_update()).one_or_none()
+    row = session.exec(wanted).one_or_none()
     before = _terms(row) if row else None
     terms: dict[str, Any] = {
         "percent": new.percent,
@@ -152,9 +166,15 @@ def list_fees(session: Session) -> Sequence[tuple[Fee, str]]:
     return session.exec(rows.order_by(Integration.slug, col(Fee.asset), col(Fee.network))).all()
 
 
+def plain(number: Decimal) -> str:
+    """Return a rate or a percentage as it was typed, to the last digit: no exponent, no zeros behind."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def _terms(fee: Fee) -> _Terms:
     fixed = to_text(fee.fixed_minor, fee.asset)
-    return {"percent": str(fee.percent), "fixed": fixed, "estimated_seconds": fee.estimated_seconds}
+    return {"percent": plain(fee.percent), "fixed": fixed, "estimated_seconds": fee.estimated_seconds}
 
 
 def _tell(session: Session, action: str, entity: str, before: _Terms | None, after: _Terms, by: By) -> None:
@@ -169,13 +189,29 @@ def _check_currency(code: str) -> None:
         raise Refused("unknown_currency", str(error)) from None
 
 
-def _is_a_rate(rate: Decimal) -> bool:
-    return rate.is_finite() and 0 < rate < 10**20 and _decimals(rate) <= 18  # noqa: PLR2004 (the column's)
+def _check_fee(new: NewFee) -> None:
+    _check_currency(new.asset)
+    if new.network and not _NETWORK.fullmatch(new.network):
+        raise Refused("invalid_fee", "a network is one word in small letters: tron, ethereum, bsc")
+    if not (_fits(new.percent, PERCENT_DECIMALS) and 0 <= new.percent < 100):  # noqa: PLR2004 (per cent)
+        raise Refused("invalid_fee", "a percentage is from 0 to below 100, with 6 decimals at most")
+    if not 0 <= new.fixed_minor <= MAX_AMOUNT_MINOR:
+        raise Refused("invalid_fee", "a fixed fee is not negative")
+    if not 0 < new.estimated_seconds <= LONGEST_ESTIMATE:
+        raise Refused("invalid_fee", f"it takes from one second to {LONGEST_ESTIMATE}, which is 31 days")
 
 
-def _decimals(number: Decimal) -> int:
-    places = number.normalize(_WIDE).as_tuple().exponent
-    return max(0, -places) if isinstance(places, int) else 10**6  # NaN has no decimals to count
+def _check_reason(by: By) -> None:
+    if len(by.reason) > LONGEST_REASON:
+        raise Refused("reason_too_long", f"say where it is from in {LONGEST_REASON} characters at most")
+
+
+def _fits(number: Decimal, decimals: int) -> bool:
+    """Tell whether a column of so many decimals holds it to the last digit."""
+    try:
+        return number.is_finite() and _EXACT.quantize(number, Decimal((0, (1,), -decimals))) == number
+    except (Inexact, InvalidOperation):
+        return False
 
 
 def _up(number: Decimal) -> int:

@@ -122,7 +122,7 @@ def use_quote(session: Session, use: Use, now: datetime, *, actor: str, request_
         metadata=use.metadata,
         mode=row.mode,
         destination_label=row.destination_label,
-        estimated_delivery_at=now + timedelta(seconds=row.estimated_seconds),
+        route_seconds=row.estimated_seconds,
         cost=Cost(row.send_minor, row.fee_minor, row.asset),
         quote_id=row.id,
     )

@@ -3,7 +3,7 @@
 Missed is every event that the endpoint subscribes to and for which it has no delivery that is delivered or still open:
 the deliveries died, or there were none, because the endpoint was disabled, or made later. Unlike a single redelivery
 these are owed with their payout, so that they stand in its queue by their `sequence`: in order among themselves, and
-before what has not been sent yet. See docs/decisions/0015.
+before what has not been sent yet. See docs/decisions/0010.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ that it is old.
 
 What is still open gets no second delivery, which would make the partner hear the same twice and would leave the first
 one in the way of all that follow. It is brought forward instead, together with those of its payout before it: they are
-what it waits for. See docs/decisions/0015.
+what it waits for. See docs/decisions/0010.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Standard Webhooks signatures on what we send. Source: the Standard Webhooks specification.
 
 `v1` is HMAC-SHA256 with a secret that both sides know, `v1a` Ed25519 with a key of ours that everybody can check. Every
-endpoint has secrets and keys of its own: what is signed for one proves nothing to another (docs/decisions/0020).
+endpoint has secrets and keys of its own: what is signed for one proves nothing to another (docs/decisions/0011).
 """
 
 import hmac

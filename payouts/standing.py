@@ -32,6 +32,8 @@ class Standing:
     partner_metadata: dict[str, Any] | None
     mode: str | None
     scheduled_at: datetime | None
+    submitted_at: datetime | None
+    route_seconds: int | None
     tracking_token: str = field(repr=False)
     created_at: datetime
     balance_id: str | None

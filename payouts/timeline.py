@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.lifecycle import PayoutStatus
+from payouts.estimate import expected_at
 from payouts.payload import rfc3339
 from payouts.report import amount_text
 
@@ -143,8 +144,9 @@ def timeline(session: Session, payout_id: str) -> Timeline | None:
 def _facts(row: Any) -> Facts:
     facts = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
     amount_minor, processed = facts.pop("amount_minor"), facts.pop("processed_amount_minor")
+    del facts["route_seconds"], facts["scheduled_at"]
     return Facts(
-        **facts | {"status": PayoutStatus(row.status)},
+        **facts | {"status": PayoutStatus(row.status), "estimated_delivery_at": expected_at(row)},
         amount=amount_text(amount_minor, row.currency),
         processed_amount=None if processed is None else amount_text(processed, row.currency),
     )
@@ -169,8 +171,8 @@ _PAYOUT: Final = text(
     SELECT p.id, o.name AS organisation, i.connector AS gateway, i.slug AS integration, p.order_key,
         p.gateway_reference, p.amount_minor, p.currency, p.processed_amount_minor, p.test_mode, p.status, p.epoch,
         p.submission, p.submitted_at, p.is_disputed, p.dispute, p.failure_code, p.failure_message,
-        p.estimated_delivery_at, p.created_at, p.advanced_at, p.last_evidence_at, p.last_evidence_source, p.polls,
-        p.poll_failures, p.poll_failure, p.next_poll_at
+        p.estimated_delivery_at, p.route_seconds, p.scheduled_at, p.created_at, p.advanced_at,
+        p.last_evidence_at, p.last_evidence_source, p.polls, p.poll_failures, p.poll_failure, p.next_poll_at
     FROM payout p JOIN organisation o ON o.id = p.organisation_id JOIN integration i ON i.id = p.integration_id
     WHERE p.id = :id
     """

@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from models.lifecycle import IN_FLIGHT, PayoutStatus
 from models.money import to_text
+from payouts.estimate import expected_at
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -38,7 +39,7 @@ class Tracked:
     destination: str | None
     """Masked: `•••• 0001`."""
     expected_at: datetime | None
-    """While it is on its way."""
+    """While it is on its way; recomputed as it advances."""
     test_mode: bool
     steps: tuple[Step, ...]
     """Oldest first."""
@@ -66,7 +67,7 @@ def tracked(session: Session, token: str) -> Tracked | None:
         row.currency,
         to_text(arrived, row.currency) if is_less else None,
         row.destination_label,
-        row.estimated_delivery_at if status in IN_FLIGHT else None,
+        expected_at(row),
         row.test_mode,
         tuple(Step(PayoutStatus(step.status), step.at) for step in steps),
     )
@@ -74,8 +75,8 @@ def tracked(session: Session, token: str) -> Tracked | None:
 
 _PAYOUT: Final = text(
     """
-    SELECT id, status, amount_minor, currency, processed_amount_minor, destination_label, estimated_delivery_at,
-        test_mode
+    SELECT id, status, amount_minor, currency, processed_amount_minor, destination_label, test_mode,
+        estimated_delivery_at, route_seconds, submitted_at, scheduled_at, created_at, advanced_at
     FROM payout WHERE tracking_token = :token
     """
 )

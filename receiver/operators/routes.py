@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from receiver.operators import payout, signin, stuck, switches
+from receiver.operators import payout, prices, signin, stuck, switches
 from receiver.operators.door import DOOR
 from receiver.operators.identity import for_forms, for_people, for_scripts
 from receiver.pages import style
@@ -34,6 +34,9 @@ ROUTES: Final[list[BaseRoute]] = [
             Route("/switches", for_people(switches.show)),
             Route("/switches", for_forms(switches.throw_), methods=["POST"]),
             Route("/switches/{switch_id}/lift", for_forms(switches.lift_), methods=["POST"]),
+            Route("/prices", for_people(prices.show)),
+            Route("/prices/rates", for_forms(prices.set_rate_), methods=["POST"]),
+            Route("/prices/fees", for_forms(prices.set_fee_), methods=["POST"]),
             Route("/payouts/{payout_id}", for_people(payout.show)),
         ],
         middleware=_DOOR,

@@ -61,7 +61,10 @@ class PayoutShown(Shown):
     costs: Costs | None
     mode: Annotated[str | None, Field(description="How it travels")]
     scheduled_at: Annotated[Moment | None, Field(description="When it was to leave; null is at once")]
-    estimated_delivery_at: Moment | None
+    estimated_delivery_at: Annotated[
+        Moment | None,
+        Field(description="Recomputed as it advances; in the past, it is late. Null once it is over, or where unknown"),
+    ]
     tracking_url: Annotated[str, Field(description="A page for whoever waits for the money")]
     failure: Failure | None
     metadata: dict[str, str]

@@ -7,7 +7,7 @@ from pydantic import Field
 from models.api_key import Scope
 from models.money import to_minor, to_text
 from models.organisation import Organisation
-from payouts.prices import rate_for
+from payouts.prices import plain, rate_for
 from payouts.quotes import Better, Quoted, Shortfall, quote
 from payouts.routes import Errand, Route
 from receiver.partners.new_quote import TO_A_PERSON, TO_AN_ADDRESS, NewQuote
@@ -112,7 +112,7 @@ def _shown(quoted: Quoted) -> QuoteShown:
         user_sends=to_text(row.send_minor, asset),
         currency=row.currency,
         recipient_gets=to_text(row.get_minor, row.currency),
-        rate=None if row.rate is None else f"{row.rate.normalize():f}",
+        rate=None if row.rate is None else plain(row.rate),
         fees=[FeeShown(code=item["code"], amount=to_text(item["amount_minor"], asset)) for item in row.fees],
         fee_total=to_text(row.fee_minor, asset),
         route=_route(quoted.route),

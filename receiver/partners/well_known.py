@@ -2,7 +2,7 @@
 
 `GET /.well-known/webhook-keys?endpoint=ep_…`. No API key is asked for: what verifies signatures runs where no API key
 should be, and the ids are too long to be guessed. One endpoint's keys at a time, because whoever trusted those of all
-would believe what another partner has had signed (docs/decisions/0020).
+would believe what another partner has had signed (docs/decisions/0011).
 """
 
 import re

@@ -9,11 +9,12 @@ from sqlmodel import select
 
 from models.audit import AuditLine
 from models.database import transaction
-from models.money import exponent
+from models.money import exponent, to_text
 from models.price import Fee
-from payouts.prices import NewFee, list_fees, list_rates, price, rate_for, set_fee, set_rate
+from payouts.prices import NewFee, list_fees, list_rates, plain, price, rate_for, set_fee, set_rate
 from payouts.refused import Refused
 from payouts.treasury import By
+from tests.concurrency import at_once
 from tests.factories import a_fee, a_rate, an_integration
 from tests.laws import IN_MEMORY
 
@@ -140,6 +141,9 @@ def test_a_feed_that_has_died_quotes_nothing() -> None:
         ("EUR", "USD", "Infinity", "invalid_rate"),
         ("EUR", "USD", "1E+20", "invalid_rate"),
         ("EUR", "USD", "1.0000000000000000001", "invalid_rate"),
+        ("EUR", "USD", "1." + "0" * 120 + "1", "invalid_rate"),
+        ("EUR", "USD", "1E-2000000", "invalid_rate"),
+        ("EUR", "USD", "1E+2000000", "invalid_rate"),
         ("EUR", "ZZZ", "1", "unknown_currency"),
     ],
 )
@@ -175,7 +179,40 @@ def test_a_fee_is_set_anew_and_what_it_was_is_on_record() -> None:
         lines = session.exec(select(AuditLine).where(AuditLine.action == "fee.set").order_by("id")).all()
     assert (slug, fee.percent, fee.fixed_minor, fee.estimated_seconds) == ("main", Decimal("0.7"), 25, 90)
     assert lines[0].before is None
-    assert lines[1].before == {"percent": "0.500000", "fixed": "0.30", "estimated_seconds": 60}
+    assert lines[1].before == {"percent": "0.5", "fixed": "0.30", "estimated_seconds": 60}
+
+
+def test_a_rate_as_long_as_its_column_comes_back_to_the_last_digit() -> None:
+    longest = "12345678901234567890.123456789012345678"
+    a_rate("EUR", "USD", longest)
+
+    with transaction() as session:
+        assert [plain(row.rate) for row in list_rates(session)] == [longest]
+
+
+@pytest.mark.parametrize(("number", "text"), [("100", "100"), ("1E+2", "100"), ("0.500000", "0.5"), ("0", "0")])
+def test_numbers_are_shown_plainly(number: str, text: str) -> None:
+    assert plain(Decimal(number)) == text
+
+
+def test_two_who_set_the_same_fee_at_once_both_have_set_it() -> None:
+    integration = an_integration()
+
+    at_once(*[lambda fixed=fixed: a_fee(integration, "EUR", fixed_minor=fixed) for fixed in range(8)])
+
+    with transaction() as session:
+        ((fee, _),) = list_fees(session)
+        lines = session.exec(select(AuditLine).where(AuditLine.action == "fee.set").order_by("id")).all()
+    assert len(lines) == 8
+    assert sum(line.before is None for line in lines) == 1
+    assert lines[-1].after["fixed"] == to_text(fee.fixed_minor, "EUR")
+
+
+def test_a_reason_has_an_end() -> None:
+    with transaction() as session, pytest.raises(Refused) as refused:
+        set_rate(session, "EUR", "USD", Decimal(1), By("cli:ada", "x" * 501, NOW))
+
+    assert refused.value.code == "reason_too_long"
 
 
 def test_each_network_has_its_own() -> None:
@@ -196,8 +233,13 @@ def test_each_network_has_its_own() -> None:
         ({"percent": Decimal(-1)}, "invalid_fee"),
         ({"percent": Decimal("NaN")}, "invalid_fee"),
         ({"percent": Decimal("0.0000001")}, "invalid_fee"),
+        ({"percent": Decimal("1E-2000000")}, "invalid_fee"),
+        ({"percent": Decimal("99." + "9" * 120)}, "invalid_fee"),
         ({"fixed_minor": -1}, "invalid_fee"),
         ({"estimated_seconds": 0}, "invalid_fee"),
+        ({"estimated_seconds": 10**10}, "invalid_fee"),
+        ({"network": "Tron "}, "invalid_fee"),
+        ({"network": "tr\x00n"}, "invalid_fee"),
     ],
 )
 def test_nonsense_is_no_fee(terms: dict[str, object], code: str) -> None:

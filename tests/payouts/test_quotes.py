@@ -20,6 +20,7 @@ from models.payout import Payout
 from models.quote import Quote
 from models.sealed import unseal
 from payouts.create import Created
+from payouts.estimate import expected_at
 from payouts.prices import rate_for
 from payouts.quotes import Quoted, Shortfall, Use, forget_quotes, quote, use_quote
 from payouts.refused import Refused
@@ -297,7 +298,7 @@ def test_the_payout_is_what_was_quoted_and_its_cost_is_held() -> None:
     assert (payout.balance_id, payout.debit_minor, payout.fee_minor) == (balance.id, 10_000, 100)
     assert (payout.quote_id, payout.mode, payout.destination_label) == (row.id, "payment_card", "•••• 2051")
     assert (payout.description, payout.partner_reference, payout.partner_metadata) == ("May", "invoice 1", {"a": "b"})
-    assert payout.estimated_delivery_at == NOW + timedelta(seconds=90)
+    assert expected_at(payout) == NOW + timedelta(seconds=90)
     assert payout.details is not None
     assert unseal(payout.details) == unseal(row.details)
     assert get_sums(balance.id) == {"funding": -20_000, "available": 10_000, "held": 10_000}

@@ -124,6 +124,21 @@ def test_an_expected_time_that_has_passed_is_not_hidden(visitor: Partner) -> Non
     assert "It takes longer than expected" in _words(_page(visitor, payout))
 
 
+def test_what_is_expected_is_reckoned_anew_as_it_advances(visitor: Partner) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=5)
+    payout = a_payout(route_seconds=3 * 3600, submitted_at=long_ago, created_at=long_ago, advanced_at=long_ago)
+
+    late = _words(_page(visitor, payout))
+    say(payout, PayoutStatus.INITIATED)
+    under_way = _words(_page(visitor, payout))
+    say(payout, PayoutStatus.BROADCAST)
+    nearly_there = _words(_page(visitor, payout))
+
+    assert "It takes longer than expected" in late
+    assert "Expected in 1 h 59 min" in under_way
+    assert "Expected in 59 min" in nearly_there
+
+
 def test_a_test_payout_says_so(visitor: Partner) -> None:
     assert "This is a test" in _page(visitor, a_payout(test_mode=True))
     assert "This is a test" not in _page(visitor, a_payout())
