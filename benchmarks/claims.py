@@ -8,6 +8,7 @@ are when a backlog comes about, and then fresh ones: neither may make a claim re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
@@ -23,11 +24,12 @@ PAYOUTS_EACH: Final = 50
 OPEN_EACH: Final = 2
 """Deliveries of each payout: the first is the head, the second waits behind it."""
 HISTORY: Final = (20_000, 200_000, 2_000_000)
-AT_A_TIME: Final = 100
-CLAIMS: Final = 400
+LOOKS: Final = 150
+"""By the worker's own sizes: each look is followed by the claims of what it has found."""
 SWEEPS: Final = 20
 PRUNES: Final = 10
 LONGEST_CLAIM_MS: Final = 5.0
+LONGEST_SWEEP_MS: Final = 50.0
 LONGEST_PRUNE_MS: Final = 100.0
 MOST_GROWTH: Final = 1.5
 
@@ -67,38 +69,40 @@ _AS_BEFORE: Final = "UPDATE delivery SET leased_until = NULL, attempts = 0 WHERE
 
 def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
     """Measure at each size of the history. One round: the claims are the repetitions."""
+    from workers.deliver import LARGEST_CLAIM, LARGEST_LOOK
+
     del seconds, rounds
     _prepare(ground.real)
-    claims = Figure(f"a claim of {AT_A_TIME}, of 100,000 open deliveries of 1,000 endpoints", "ms at p50", {})
-    sweeps = Figure("a sweep of the same, once a second", "ms at p50", {})
+    of = "of 100,000 open deliveries of 1,000 endpoints"
+    looks = Figure(f"a look at {LARGEST_LOOK} {of}, before they are claimed", "ms at p50", {})
+    claims = Figure(f"a claim of {LARGEST_CLAIM}, {of}", "ms at p50", {})
+    sweeps = Figure("a sweep of the same, once a second, that finds 5,000", "ms at p50", {})
     prunes = Figure("pruning 1,000 of the history", "ms at p50", {})
-    claim_times: dict[str, list[float]] = {}
-    sweep_times: dict[str, list[float]] = {}
-    prune_times: dict[str, list[float]] = {}
     for closed in HISTORY:
         _grow(ground.real, closed)
         for statistics in ("old statistics", "fresh statistics"):
             if statistics == "fresh statistics":
                 _run(ground.real, "ANALYZE delivery, attempt, payout_event")
             name = f"{closed:,} closed, {statistics}"
-            found = _timed(_claims(ground.real))
-            claim_times[name] = [percentile(found, 0.5)]
-            claims.checks.append(_bounded(f"p99, {name}", percentile(found, 0.99), LONGEST_CLAIM_MS))
-            found = _timed(_sweeps())
-            sweep_times[name] = [percentile(found, 0.5)]
+            looked, claimed = _looks_and_claims(ground.real)
+            _add(looks, name, looked, LONGEST_CLAIM_MS)
+            _add(claims, name, claimed, LONGEST_CLAIM_MS)
+            _add(sweeps, name, _timed(_sweeps()), LONGEST_SWEEP_MS)
             claims.notes.append(_plans(name))
         for kind, step in _steps().items():
-            found = _timed(step for _ in range(PRUNES))
-            prune_times[f"{kind}, of {closed:,} closed"] = [percentile(found, 0.5)]
-            prunes.checks.append(_bounded(f"p99, {kind}, of {closed:,}", percentile(found, 0.99), LONGEST_PRUNE_MS))
+            _add(prunes, f"{kind}, of {closed:,} closed", _timed(step for _ in range(PRUNES)), LONGEST_PRUNE_MS)
         _run(ground.real, "DELETE FROM delivery WHERE state = 'open'", "VACUUM ANALYZE delivery, attempt, payout_event")
     _run(ground.real, "DELETE FROM endpoint WHERE id IN (SELECT endpoint_id FROM delivery)")
     ground.real.clear()
-    claims.values, sweeps.values, prunes.values = claim_times, sweep_times, prune_times
-    for figure in (claims, sweeps):
-        first, *_, last = [values[0] for values in figure.values.values()]
+    for figure in (looks, claims, sweeps):
+        first, *_, last = [median(values) for values in figure.values.values()]
         figure.checks.append(_bounded("100 times the history ÷ once", last / first, MOST_GROWTH, unit=""))
-    return [claims, sweeps, prunes]
+    return [looks, claims, sweeps, prunes]
+
+
+def _add(figure: Figure, name: str, found: list[float], longest: float) -> None:
+    figure.values = {**figure.values, name: [percentile(found, 0.5)]}
+    figure.checks.append(_bounded(f"p99, {name}", percentile(found, 0.99), longest))
 
 
 def _bounded(name: str, value: float, bound: float, *, unit: str = " ms") -> Check:
@@ -139,28 +143,35 @@ def _timed(calls: Iterable[Callable[[], None]]) -> list[float]:
     return found
 
 
-def _claims(place: Place) -> Iterator[Callable[[], None]]:
-    """Claim heads of many endpoints at a time, each claim a transaction with its commit."""
+def _looks_and_claims(place: Place) -> tuple[list[float], list[float]]:
+    """Look and claim as a worker's office does, each a transaction with its commit. The ids are as scattered as can be.
+
+    Returns the milliseconds of the looks, and of the claims.
+    """
     from models.database import transaction
-    from payouts.claiming import claim
+    from payouts.claiming import look, take
+    from workers.deliver import LARGEST_CLAIM, LARGEST_LOOK
 
     with place.connect() as connection:
         found = connection.execute("SELECT id FROM delivery WHERE state = 'open' AND sequence = 1 ORDER BY md5(id)")
         ids = [row[0] for row in found]
-
-    def one(asked: list[str]) -> Callable[[], None]:
-        def run() -> None:
+    looks, claims = [], []
+    for start in range(0, (LOOKS + 1) * LARGEST_LOOK, LARGEST_LOOK):
+        started = time.monotonic()
+        with transaction() as session:
+            due = look(session, ids[start : start + LARGEST_LOOK], datetime.now(UTC))
+        looks.append((time.monotonic() - started) * 1_000)
+        for first in range(0, len(due), LARGEST_CLAIM):
+            few = due[first : first + LARGEST_CLAIM]
+            started = time.monotonic()
             with transaction() as session:
-                claims = claim(session, asked, datetime.now(UTC))
-            if len(claims.claimed) != len(asked):
-                raise RuntimeError(f"{len(claims.claimed)} of {len(asked)} claimed")
-
-        return run
-
-    one(ids[-AT_A_TIME:])()  # the first finds cold caches and no connection
-    for start in range(0, CLAIMS * AT_A_TIME, AT_A_TIME):
-        yield one(ids[start : start + AT_A_TIME])
+                claimed = take(session, few, datetime.now(UTC), lambda _: LARGEST_CLAIM).claimed
+            claims.append((time.monotonic() - started) * 1_000)
+            if len(claimed) != len(few):
+                raise RuntimeError(f"{len(claimed)} of {len(few)} claimed")
     _run(place, _AS_BEFORE)
+    per_look = -(-LARGEST_LOOK // LARGEST_CLAIM)
+    return looks[1:], claims[per_look:]  # the first find cold caches and no connection
 
 
 def _sweeps() -> Iterator[Callable[[], None]]:
@@ -203,15 +214,19 @@ def _plans(name: str) -> str:
     """Return how the statements of a claim and of a sweep were carried out. Nothing stays claimed."""
     from models.database import engine
     from payouts import claiming, sweeping
+    from payouts.deliveries import LEASE
     from payouts.standing import as_json
+    from workers.deliver import LARGEST_CLAIM, LARGEST_LOOK
 
     now = datetime.now(UTC)
     with engine().connect() as connection:
-        ids = connection.execute(text("SELECT id FROM delivery WHERE state = 'open' AND sequence = 1 LIMIT 100"))
-        asked = {"ids": as_json([row[0] for row in ids]), "now": now}
+        heads = text("SELECT id FROM delivery WHERE state = 'open' AND sequence = 1 ORDER BY md5(id) DESC LIMIT :most")
+        ids = [row[0] for row in connection.execute(heads, {"most": LARGEST_LOOK})]
+        asked = {"ids": as_json(ids), "now": now}
+        few = {"ids": as_json(ids[:LARGEST_CLAIM]), "now": now, "lease": now + LEASE, "admitted": "[]"}
         lines = [
-            f"- due by id: {_digest(connection, claiming.DUE_BY_ID.text, asked)}",
-            f"- take: {_digest(connection, claiming.TAKE.text, {**asked, 'lease': now + timedelta(seconds=45)})}",
+            f"- look at {LARGEST_LOOK}: {_digest(connection, claiming.DUE_BY_ID.text, asked)}",
+            f"- claim {LARGEST_CLAIM}: {_digest(connection, claiming.TAKE.text, few)}",
             f"- sweep: {_digest(connection, sweeping.SWEEP.text, {'now': now, 'most': 5_000})}",
         ]
         connection.rollback()

@@ -15,9 +15,7 @@ MESSAGES: Final = 4
 LONGEST_SECONDS: Final = 60.0
 STAND_BY_SECONDS: Final = 3.0
 
-_LEADER: Final = (
-    f"SELECT coalesce(max(pid), 0) FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND granted"  # noqa: S608
-)
+LEADER: Final = f"SELECT coalesce(max(pid), 0) FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND granted"  # noqa: S608
 
 
 def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
@@ -73,14 +71,14 @@ def _kill_leader(ground: Ground) -> float:
     crew = ground.crew()
     try:
         first = crew.start_one("reconciler")
-        wait_for(lambda: ground.real.number(_LEADER) != 0, LONGEST_SECONDS, "the first leader")
-        led_by = ground.real.number(_LEADER)
+        wait_for(lambda: ground.real.number(LEADER) != 0, LONGEST_SECONDS, "the first leader")
+        led_by = ground.real.number(LEADER)
         crew.start_one("reconciler", instance="stand-by")
         time.sleep(STAND_BY_SECONDS)
         first.send_signal(signal.SIGKILL)
         first.wait()
         killed_at = time.monotonic()
-        wait_for(lambda: ground.real.number(_LEADER) not in (0, led_by), LONGEST_SECONDS, "the second leader")
+        wait_for(lambda: ground.real.number(LEADER) not in (0, led_by), LONGEST_SECONDS, "the second leader")
         return time.monotonic() - killed_at
     finally:
         crew.stop()

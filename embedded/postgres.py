@@ -68,8 +68,15 @@ class Postgres:
 
     def _tuning(self) -> list[str]:
         memory = ["max_connections=200", "shared_buffers=128MB"]
-        common = [*memory, "min_wal_size=512MB", "max_wal_size=2GB", "wal_compression=on"]
+        common = [*memory, "min_wal_size=512MB", "max_wal_size=2GB", f"wal_compression={self._wal_compression()}"]
         return common if self.durable else [*common, "fsync=off", "full_page_writes=off"]
+
+    def _wal_compression(self) -> str:
+        """Return the cheapest that this build has: lz4 takes a tenth of the time of PostgreSQL's own way."""
+        asked: list[str | Path] = [self._programs / "postgres", "-D", self.folder / "data"]
+        asked += ["-c", "wal_compression=lz4", "-C", "wal_compression"]
+        answer = subprocess.run(asked, capture_output=True, check=False, user=self.uid)
+        return "on" if answer.returncode else "lz4"
 
     def _create(self) -> None:
         # A server of another major version, or an initdb that was killed, leaves a folder that cannot be used.

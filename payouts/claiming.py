@@ -1,17 +1,31 @@
-"""Who may be attempted now: claimed by id, found by the sweep, given back when there is no time for them after all."""
+"""Who may be attempted now: looked at by id, claimed, found by the sweep, given back when there is no time after all.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+Looking sorts ids by endpoint, so that no more is claimed of one than there is room for. It locks nothing, so it may
+take many at once; a claim is one short statement for a few of them, and sees for itself whether they may still go.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import text
 from sqlmodel import Session
 
-from models.endpoint import Breaker
+from models.notice import PING
 from models.outbox import Owed
-from payouts.deliveries import HEADS_TIME, IS_OPEN, LEASE, MAY_BE_SENT_TO, MAY_GO, Claimed, Finished
-from payouts.gates import Gate, admit
+from payouts.deliveries import (
+    HEADS_TIME,
+    IS_OPEN,
+    LEASE,
+    MAY_BE_SENT_TO,
+    MAY_GO,
+    PING_RETRY_AFTER,
+    Claimed,
+    Finished,
+    Target,
+)
+from payouts.gates import STANDS_OPEN, admit
 from payouts.standing import as_json
 from payouts.targets import targets
 
@@ -28,26 +42,43 @@ class Claims:
     """By endpoint, deliveries that may go and for which there was no room."""
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One delivery that could go."""
+
+    id: str
+    endpoint_id: str
+    stands_open: bool
+    """Whether all that is due of its endpoint may go (payouts/gates.py)."""
+
+
 def claim(session: Session, ids: Sequence[str], now: datetime, room: Room | None = None) -> Claims:
     """Lease those of these deliveries that are due heads and that nobody else holds, as far as there is room."""
+    return take(session, look(session, ids, now), now, room)
+
+
+def look(session: Session, ids: Sequence[str], now: datetime) -> list[Due]:
+    """Return those of these deliveries that are due heads and that nobody holds, the longest overdue first."""
+    return [Due(*row) for row in session.connection().execute(DUE_BY_ID, {"ids": as_json(ids), "now": now})]
+
+
+def take(session: Session, due: Iterable[Due], now: datetime, room: Room | None = None) -> Claims:
+    """Lease those that still may go, as far as there is room."""
     claims = Claims()
-    gates: dict[str, Gate] = {}
     chosen: list[str] = []
-    due = _by_endpoint(session, ids, now)
-    for endpoint_id, one in due.items():
-        most = len(one.ids) if room is None else max(0, min(len(one.ids), room(endpoint_id)))
-        if one.gate.stands_open:
-            chosen += one.ids[:most]
-            if most < len(one.ids):
-                claims.waiting[endpoint_id] = one.ids[most:]
+    asking: dict[str, list[str]] = {}
+    for endpoint_id, (stands_open, ids) in _by_endpoint(due).items():
+        most = len(ids) if room is None else max(0, min(len(ids), room(endpoint_id)))
+        if stands_open:
+            chosen += ids[:most]
+            if most < len(ids):
+                claims.waiting[endpoint_id] = ids[most:]
         elif most:
-            one.gate.asking = one.ids[:most]
-            gates[endpoint_id] = one.gate
-    if gates:
-        chosen += admit(session, gates, now, now + LEASE)
+            asking[endpoint_id] = ids[:most]
+    if asking:
+        chosen += admit(session, asking, now, now + LEASE)
     if chosen:
-        versions = {endpoint_id: one.version for endpoint_id, one in due.items()}
-        claims.claimed = _take(session, chosen, versions, now)
+        claims.claimed = _take(session, chosen, asking, now)
     return claims
 
 
@@ -74,63 +105,68 @@ def successors(session: Session, finished: Sequence[Finished], now: datetime) ->
     return [row[0] for row in session.connection().execute(_SUCCESSORS, {"pairs": asked, "now": now})]
 
 
-@dataclass(slots=True)
-class _Due:
-    """What is due of one endpoint, and its row's version."""
-
-    gate: Gate
-    version: str
-    ids: list[str] = field(default_factory=list)
+def _by_endpoint(due: Iterable[Due]) -> dict[str, tuple[bool, list[str]]]:
+    found: dict[str, tuple[bool, list[str]]] = {}
+    for one in due:
+        found.setdefault(one.endpoint_id, (one.stands_open, []))[1].append(one.id)
+    return found
 
 
-def _by_endpoint(session: Session, ids: Sequence[str], now: datetime) -> dict[str, _Due]:
-    due: dict[str, _Due] = {}
-    asked = {"ids": as_json(list(ids)), "now": now}
-    for delivery_id, endpoint_id, breaker, rate_limit, version in session.connection().execute(DUE_BY_ID, asked):
-        found = due.get(endpoint_id)
-        if found is None:
-            found = due[endpoint_id] = _Due(Gate(Breaker(breaker), rate_limit), version)
-        found.ids.append(delivery_id)
-    return due
-
-
-def _take(session: Session, ids: Sequence[str], versions: Mapping[str, str], now: datetime) -> list[Claimed]:
+def _take(session: Session, ids: Sequence[str], asked: Collection[str], now: datetime) -> list[Claimed]:
     leased_until = now + LEASE
-    asked = {"ids": as_json(ids), "now": now, "lease": leased_until}
-    rows = session.connection().execute(TAKE, asked).all()
+    parameters = {"ids": as_json(ids), "admitted": as_json(list(asked)), "now": now, "lease": leased_until}
+    rows = session.connection().execute(TAKE, parameters).all()
     if bare := [row[0] for row in rows if row[5] is None]:  # pruned in the very moment it was asked for again
         session.connection().execute(_BURY, {"ids": bare, "now": now})
         rows = [row for row in rows if row[5] is not None]
-    to = targets(session, {row[2]: versions[row[2]] for row in rows})
+    to = targets(session, {row[2]: row[6] for row in rows})
     return [
-        Claimed(delivery_id, number, endpoint_id, payout_id, event_id, leased_until, payload, to[endpoint_id])
-        for delivery_id, number, endpoint_id, payout_id, event_id, payload in rows
+        Claimed(
+            delivery_id, number, endpoint_id, payout_id, event_id, leased_until, payload, _for(to[endpoint_id], type_)
+        )
+        for delivery_id, number, endpoint_id, payout_id, event_id, payload, _, type_ in rows
     ]
 
 
-_IS_DUE_BY_ID: Final = f"{IS_OPEN} AND {MAY_GO}"
+def _for(to: Target, notice: str | None) -> Target:
+    return replace(to, retry_schedule=PING_RETRY_AFTER) if notice == PING else to
+
+
 _THESE: Final = "ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))"
+_IS_DUE_BY_ID: Final = f"d.id = {_THESE} AND {IS_OPEN} AND {MAY_GO} AND {HEADS_TIME} IS NULL"
 
 DUE_BY_ID: Final = text(
     f"""
-    SELECT d.id, d.endpoint_id, p.breaker, p.rate_limit, CAST(p.xmin AS text)
-    FROM delivery d JOIN endpoint p ON p.id = d.endpoint_id AND {MAY_BE_SENT_TO}
-    WHERE d.id = {_THESE} AND {_IS_DUE_BY_ID} AND {HEADS_TIME} IS NULL ORDER BY d.next_attempt_at, d.id
+    SELECT d.id, d.endpoint_id, to_.stands_open FROM delivery d CROSS JOIN LATERAL (
+        SELECT {STANDS_OPEN} AS stands_open FROM endpoint p WHERE p.id = d.endpoint_id AND {MAY_BE_SENT_TO} LIMIT 1
+    ) AS to_ WHERE {_IS_DUE_BY_ID} ORDER BY d.next_attempt_at, d.id
     """  # noqa: S608 (fragments of this file)
 )
 
 TAKE: Final = text(
     f"""
-    WITH mine AS (
-        SELECT d.id FROM delivery d WHERE d.id = {_THESE} AND {_IS_DUE_BY_ID} FOR UPDATE SKIP LOCKED
+    WITH mine AS MATERIALIZED (
+        SELECT d.ctid AS place, to_.version FROM delivery d CROSS JOIN LATERAL (
+            SELECT CAST(p.xmin AS text) AS version FROM endpoint p WHERE p.id = d.endpoint_id
+                AND (({STANDS_OPEN} AND {MAY_BE_SENT_TO}) OR CAST(:admitted AS jsonb) ? p.id) LIMIT 1
+        ) AS to_ WHERE {_IS_DUE_BY_ID} FOR UPDATE OF d SKIP LOCKED
     ), claimed AS (
-        UPDATE delivery d SET leased_until = :lease, attempts = d.attempts + 1 FROM mine WHERE d.id = mine.id
-        RETURNING d.id, d.attempts, d.endpoint_id, d.payout_id, d.event_id
+        UPDATE delivery d SET leased_until = :lease, attempts = d.attempts + 1 FROM mine WHERE d.ctid = mine.place
+        RETURNING d.id, d.attempts, d.endpoint_id, d.payout_id, d.event_id, mine.version
     )
-    SELECT c.*, coalesce(e.payload, n.payload) FROM claimed c
-    LEFT JOIN payout_event e ON e.id = c.event_id LEFT JOIN notice n ON n.id = c.event_id AND c.payout_id IS NULL
+    SELECT c.id, c.attempts, c.endpoint_id, c.payout_id, c.event_id, coalesce(e.payload, n.payload), c.version,
+        n.type
+    FROM claimed c LEFT JOIN payout_event e ON e.id = c.event_id
+    LEFT JOIN notice n ON n.id = c.event_id AND c.payout_id IS NULL
+    WHERE (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     """  # noqa: S608 (fragments of this file)
 )
+"""Written where the lock has found it, without a second look at the index: a place holds until the row is written.
+
+The gates that the claim has just passed (`admitted`) are locked by it and closed behind it. Its commit does not wait
+for the disk: if PostgreSQL crashes in that moment the lease was never written, and what was sent in its name is sent
+again, with the same id, as after the crash of a worker. What came of an attempt is on disk before anything follows.
+"""
 
 _BURY: Final = text("UPDATE delivery SET state = 'dead', closed_at = :now, leased_until = NULL WHERE id = ANY(:ids)")
 

@@ -27,6 +27,9 @@ RETRY_AFTER: Final = (
 )
 """After the n-th failed attempt; the first is at once. Standard Webhooks' schedule, a little over three days."""
 
+PING_RETRY_AFTER: Final = (5, 30)
+"""Seconds. Whoever pings looks on: hours later the answer would tell nobody anything."""
+
 MOST_ATTEMPTS: Final = len(RETRY_AFTER) + 1
 JITTER: Final = 0.2
 """Up to a fifth later, so that a partner that comes back is not met by everything at once."""

@@ -48,9 +48,7 @@ def set_destination(session: Session, balance_id: str, slug: str, wish: Wish, by
 def destination_of(session: Session, balance: Balance) -> Destination:
     """Return where a balance pays to. Raises `Refused`."""
     if balance.destination is None or balance.destination_integration_id is None:
-        raise Refused(
-            "destination_missing", f"{balance.id} pays to nowhere: `ratchet balances destination {balance.id}`"
-        )
+        raise Refused("destination_missing", f"{balance.id} pays to nowhere yet: an operator has to say where to")
     integration = session.get(Integration, balance.destination_integration_id)
     if integration is None:
         raise Refused("destination_invalid", f"the account through which {balance.id} pays is gone")

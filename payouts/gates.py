@@ -3,8 +3,7 @@
 Only their rows are locked, and only while a claim of theirs is under way; all others are claimed without a word here.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,33 +17,22 @@ BURST: Final = timedelta(seconds=1)
 """What a rate limit saves up while nothing is due."""
 
 
-@dataclass(slots=True)
-class Gate:
-    """What stands between an endpoint and what is due."""
-
-    breaker: Breaker
-    rate_limit: int | None
-    asking: list[str] = field(default_factory=list)
-    """Deliveries that would go."""
-
-    @property
-    def stands_open(self) -> bool:
-        """Tell whether all that is due may go."""
-        return self.breaker is Breaker.CLOSED and self.rate_limit is None
+STANDS_OPEN: Final = "(p.breaker = 'closed' AND p.rate_limit IS NULL)"
+"""Nothing stands between an endpoint and what is due: all of it may go."""
 
 
-def admit(session: Session, gates: Mapping[str, Gate], now: datetime, lease: datetime) -> list[str]:
+def admit(session: Session, asking: Mapping[str, Sequence[str]], now: datetime, lease: datetime) -> list[str]:
     """Return those that may go: one to see whether the endpoint is back, or as many as its rate limit leaves.
 
     A gate that another worker stands at is passed by: what is due there goes later.
     """
     admitted: list[str] = []
     changes = []
-    for row in session.connection().execute(_LOCK, {"ids": list(gates), "now": now}):
-        asking = gates[row.id].asking
-        most, paced_until = _pace(row.rate_limit, row.paced_until, len(asking), now)
+    for row in session.connection().execute(_LOCK, {"ids": list(asking), "now": now}):
+        ids = asking[row.id]
+        most, paced_until = _pace(row.rate_limit, row.paced_until, len(ids), now)
         is_probe = row.breaker != Breaker.CLOSED
-        admitted += asking[: min(most, 1) if is_probe else most]
+        admitted += ids[: min(most, 1) if is_probe else most]
         if most:
             changes.append({"id": row.id, "paced_until": paced_until, "is_probe": is_probe})
     session.connection().execute(_PASS, {"rows": as_json(changes), "lease": lease})

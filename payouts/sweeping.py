@@ -8,6 +8,9 @@ from sqlmodel import Session
 
 from payouts.deliveries import HEADS_TIME, IS_OPEN, MAY_BE_SENT_TO, NOBODYS
 
+LEAST_SHARE: Final = 5
+"""Looked at of each endpoint, however many are owed something. Of these, what waits behind another is put off."""
+
 
 def sweep_due(session: Session, now: datetime, most: int) -> list[str]:
     """Return heads that are due and that nobody has attempted, for every endpoint its share of `most`.
@@ -25,32 +28,37 @@ def most_overdue(session: Session, now: datetime, most: int = 1_000) -> datetime
 
 _DUE: Final = f"""
     RECURSIVE owed AS (
-        SELECT (SELECT min(endpoint_id) FROM delivery WHERE state = 'open') AS id
+        (SELECT endpoint_id AS id, next_attempt_at AS first_at FROM delivery d
+        WHERE state = 'open' ORDER BY endpoint_id, next_attempt_at LIMIT 1)
         UNION ALL
-        SELECT (SELECT min(d.endpoint_id) FROM delivery d WHERE d.state = 'open' AND d.endpoint_id > owed.id)
-        FROM owed WHERE owed.id IS NOT NULL
+        SELECT further.* FROM owed CROSS JOIN LATERAL (
+            SELECT d.endpoint_id, d.next_attempt_at FROM delivery d WHERE d.state = 'open' AND d.endpoint_id > owed.id
+            ORDER BY d.endpoint_id, d.next_attempt_at LIMIT 1
+        ) AS further
     ), place AS MATERIALIZED (
-        SELECT p.id, greatest(10, CAST(:most AS bigint) / count(*) OVER ()) AS share,
-            CASE WHEN p.breaker <> 'closed' THEN 1 ELSE coalesce(p.rate_limit, CAST(:most AS bigint)) END AS most
-        FROM owed JOIN endpoint p ON p.id = owed.id AND {MAY_BE_SENT_TO}
-        WHERE (
-            SELECT min(d.next_attempt_at) FROM delivery d WHERE d.endpoint_id = p.id AND d.state = 'open'
-        ) <= :now
+        SELECT p.id, p.most, greatest({LEAST_SHARE}, CAST(:most AS bigint) / count(*) OVER ()) AS share
+        FROM owed CROSS JOIN LATERAL (
+            SELECT p.id,
+                CASE WHEN p.breaker <> 'closed' THEN 1 ELSE coalesce(p.rate_limit, CAST(:most AS bigint)) END AS most
+            FROM endpoint p WHERE p.id = owed.id AND {MAY_BE_SENT_TO} LIMIT 1
+        ) AS p WHERE owed.first_at <= :now
     ), due AS MATERIALIZED (
-        SELECT d.*, place.most, row_number() OVER (
-            PARTITION BY d.endpoint_id, d.older_at IS NULL ORDER BY d.next_attempt_at, d.id
-        ) AS place
-        FROM place CROSS JOIN LATERAL (
-            SELECT d.id, d.endpoint_id, d.next_attempt_at, {HEADS_TIME} AS older_at FROM delivery d
-            WHERE d.endpoint_id = place.id AND d.state = 'open' AND d.next_attempt_at <= :now AND {NOBODYS}
-            ORDER BY d.next_attempt_at LIMIT place.share
+        SELECT d.*, place.most FROM place CROSS JOIN LATERAL (
+            SELECT id, next_attempt_at, older_at, row_number() OVER (
+                PARTITION BY older_at IS NULL ORDER BY next_attempt_at, id
+            ) AS place
+            FROM (
+                SELECT d.id, d.next_attempt_at, {HEADS_TIME} AS older_at FROM delivery d
+                WHERE d.endpoint_id = place.id AND d.state = 'open' AND d.next_attempt_at <= :now AND {NOBODYS}
+                ORDER BY d.next_attempt_at LIMIT place.share
+            ) AS d
         ) AS d
     )
 """  # noqa: S608 (fragments of this file)
 """What is due of each endpoint that is owed anything, the longest overdue first, its share at most.
 
-From one endpoint to the next by the index, not through the rows: one with a long backlog, or one that may not be sent
-to, costs as much as any other and stands in nobody's way.
+From one endpoint to the next by the index, not through the rows, and each with the time of its first: one with a long
+backlog, or one that may not be sent to, costs as much as any other and stands in nobody's way.
 """
 
 SWEEP: Final = text(

@@ -83,8 +83,8 @@ class Courier:
         """Keep in mind the ids, by endpoint, for which there was no room."""
         self._lanes.remember(waiting)
 
-    def recall(self) -> list[str]:
-        """Return those for which there is room now."""
+    def recall(self) -> dict[str, list[str]]:
+        """Return those for which there is room now, by endpoint."""
         return self._lanes.recall()
 
     def stop(self, seconds: float) -> None:

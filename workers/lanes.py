@@ -108,9 +108,9 @@ class Lanes:
                 self._hints += len(lane.hints) - before
                 self._hinted.add(endpoint_id)
 
-    def recall(self) -> list[str]:
-        """Return, and forget, what was remembered and what there is room for now."""
-        found: list[str] = []
+    def recall(self) -> dict[str, list[str]]:
+        """Return, by endpoint, and forget what was remembered and what there is room for now."""
+        found: dict[str, list[str]] = {}
         with self._lock:
             for endpoint_id in list(self._hinted):
                 lane = self._lanes[endpoint_id]
@@ -120,7 +120,8 @@ class Lanes:
                 self._hints -= len(ids)
                 if not lane.hints:
                     self._hinted.discard(endpoint_id)
-                found += ids
+                if ids:
+                    found[endpoint_id] = ids
         return found
 
     def start(self) -> list[Claimed]:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from models.api_key import Scope
+from models.balance import Balance
 from models.money import InvalidAmount, to_minor
 from models.organisation import Organisation
 from payouts.balances import BalancePayout, create_balance_payout
@@ -40,6 +41,7 @@ OF_BALANCES: Final = (
     "destination_missing",
     "destination_invalid",
     "integration_inactive",
+    "mode_differs",
 )
 
 
@@ -107,11 +109,12 @@ def _of_a_quote(call: Call, body: QuotedPayout) -> Created:
 
 
 def _of_a_balance(call: Call, body: NewBalancePayout) -> Created:
+    balance = find_balance(call, body.balance_id)  # before anything is locked: strangers must not wait for it
     asked = BalancePayout(
         organisation_id=call.caller.organisation_id,
         test_mode=call.caller.test_mode,
-        balance_id=body.balance_id,
-        amount_minor=None if body.amount is None else _in_its_currency(call, body.balance_id, body.amount),
+        balance_id=balance.id,
+        amount_minor=None if body.amount is None else _in_its_currency(balance, body.amount),
         description=body.description,
         reference=body.reference,
         metadata=body.metadata,
@@ -119,11 +122,14 @@ def _of_a_balance(call: Call, body: NewBalancePayout) -> Created:
     return create_balance_payout(call.session, asked, call.now, actor=call.actor, request_id=call.request_id)
 
 
-def _in_its_currency(call: Call, balance_id: str, amount: str) -> int:
+def _in_its_currency(balance: Balance, amount: str) -> int:
     try:
-        return to_minor(amount, find_balance(call, balance_id).currency)
+        if amount_minor := to_minor(amount, balance.currency):
+            return amount_minor
+        fault = "Must be more than nothing"
     except InvalidAmount as error:
-        raise Refusal("invalid_request", errors=[{"pointer": "#/amount", "detail": f"{error}".capitalize()}]) from None
+        fault = f"{error}".capitalize()
+    raise Refusal("invalid_request", errors=[{"pointer": "#/amount", "detail": fault}])
 
 
 def answer(call: Call, created: Created) -> PayoutShown:

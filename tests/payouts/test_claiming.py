@@ -14,7 +14,7 @@ from models.lifecycle import PayoutStatus
 from models.outbox import Delivery
 from models.payout import Payout
 from payouts import claiming, recording, retention, sweeping
-from payouts.claiming import Claims, claim, release, successors
+from payouts.claiming import Claims, Due, claim, look, release, successors, take
 from payouts.deliveries import LEASE, Claimed, Finished, Outcome
 from payouts.recording import record
 from payouts.sweeping import most_overdue, sweep_due
@@ -106,6 +106,86 @@ def test_what_has_waited_longest_is_claimed_first(now: datetime) -> None:
     (claimed,) = do_claim(now, room=lambda _: 1).claimed
 
     assert claimed.id == oldest
+
+
+# --- looked at, then claimed
+
+
+def do_look(now: datetime) -> list[Due]:
+    with transaction() as session:
+        return look(session, all_ids(), now)
+
+
+def do_take(now: datetime, due: list[Due]) -> list[Claimed]:
+    with transaction() as session:
+        return take(session, due, now).claimed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE endpoint SET is_enabled = false",
+        "UPDATE endpoint SET not_before = now() + interval '1 hour'",
+        "UPDATE endpoint SET breaker = 'half_open'",
+        "UPDATE endpoint SET rate_limit = 5",
+        "UPDATE delivery SET leased_until = now() + interval '1 hour'",
+        "UPDATE delivery SET attempts = 1, next_attempt_at = now() + interval '1 hour'",
+        "UPDATE delivery SET state = 'dropped', closed_at = now()",
+        "UPDATE delivery SET sequence = sequence + 1",
+    ],
+)
+def test_what_may_go_no_more_since_it_was_looked_at_is_not_claimed(now: datetime, change: str) -> None:
+    endpoint = an_endpoint()
+    payout = a_payout()
+    due = do_look(now)
+    with transaction() as session:
+        session.connection().execute(text(change))
+        older = Delivery(
+            endpoint_id=endpoint.id, payout_id=payout.id, event_id="evt_1", sequence=1, created_at=now,
+            next_attempt_at=now,
+        )  # fmt: skip
+        session.add_all([older] if "sequence" in change else [])
+
+    assert len(due) == 1
+    assert do_take(now, due) == []
+
+
+def test_workers_that_have_looked_at_the_same_claim_each_of_it_once(now: datetime) -> None:
+    an_endpoint()
+    some_payouts(40)
+    due = do_look(now)
+
+    taken = at_once(*[lambda: do_take(now, due)] * 6)
+
+    assert sorted(one.id for claimed in taken for one in claimed) == sorted(all_ids())
+
+
+def test_a_claim_does_not_wait_for_the_disk_and_nothing_else_may_do_so(now: datetime) -> None:
+    an_endpoint()
+    some_payouts(1)
+    shown = text("SHOW synchronous_commit")
+
+    with transaction() as session:
+        before = session.connection().execute(shown).scalar_one()
+        claim(session, all_ids(), now)
+        meanwhile = session.connection().execute(shown).scalar_one()
+    with transaction() as session:
+        after = session.connection().execute(shown).scalar_one()
+
+    assert (before, meanwhile, after) == ("on", "off", "on")
+
+
+def test_what_is_sent_in_the_name_of_a_lease_that_a_crash_has_taken_is_believed(now: datetime) -> None:
+    an_endpoint()
+    some_payouts(2)
+    first, second = do_claim(now).claimed
+    with transaction() as session:  # as PostgreSQL finds them when it comes back
+        session.connection().execute(text("UPDATE delivery SET attempts = 0, leased_until = NULL"))
+
+    do_record(now, Outcome.DELIVERED, first)
+    do_record(now, Outcome.REFUSED, second)
+
+    assert [one.id for one in do_claim(now).claimed] == [second.id]
 
 
 # --- given back
@@ -393,8 +473,12 @@ _IDS: dict[str, Any] = {"ids": '["dlv_1", "dlv_2"]'}
 _NO_ROWS: dict[str, Any] = {"rows": "[]"}
 
 PLANS: dict[str, tuple[TextClause, dict[str, Any], set[tuple[str, str]]]] = {
-    "claim": (claiming.DUE_BY_ID, _IDS, {("d", "pk_delivery"), ("older", "ix_delivery_open")}),
-    "take": (claiming.TAKE, _IDS | {"lease": None}, {("d", "pk_delivery"), ("d_1", "pk_delivery")}),
+    "look": (claiming.DUE_BY_ID, _IDS, {("d", "pk_delivery"), ("older", "ix_delivery_open")}),
+    "take": (
+        claiming.TAKE,
+        _IDS | {"lease": None, "admitted": "[]"},
+        {("d", "pk_delivery"), ("older", "ix_delivery_open"), ("d_1", "Tid Scan")},
+    ),
     "release": (claiming._RELEASE, _NO_ROWS, {("d", "pk_delivery")}),
     "record": (recording._RECORD, _NO_ROWS, {("d", "pk_delivery")}),
     "successors": (claiming._SUCCESSORS, {"pairs": "[]"}, {("delivery", "ix_delivery_open")}),
@@ -402,9 +486,9 @@ PLANS: dict[str, tuple[TextClause, dict[str, Any], set[tuple[str, str]]]] = {
         sweeping.SWEEP,
         {"most": 5_000},
         {
-            *((alias, "ix_delivery_due") for alias in ("delivery", "d", "d_1")),
+            *((alias, "ix_delivery_due") for alias in ("d", "d_1", "d_3")),
             *((alias, "ix_delivery_open") for alias in ("older", "older_1")),
-            ("d_2", "pk_delivery"),
+            ("d_4", "pk_delivery"),
         },
     ),
     "bodies": (
@@ -430,6 +514,6 @@ def test_no_statistics_turn_a_look_up_into_a_scan(old_statistics: None, name: st
 def _reads(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Return by which index each part of a plan reads deliveries."""
     if node.get("Relation Name") == "delivery" and "Scan" in node["Node Type"]:
-        yield node["Alias"], node.get("Index Name", "no index")
+        yield node["Alias"], node.get("Index Name", node["Node Type"])
     for child in node.get("Plans", ()):
         yield from _reads(child)

@@ -18,7 +18,7 @@ from payouts.attention import read_attention
 from payouts.claiming import claim
 from payouts.deliveries import Claimed, Finished, Outcome, retry_after
 from payouts.faring import FIRST_PAUSE, GIVE_UP_AFTER, LONGEST_PAUSE, LONGEST_REST, OPEN_AFTER
-from payouts.notices import Told
+from payouts.notices import Told, ping
 from payouts.recording import record
 from tests.concurrency import at_once
 from tests.factories import a_payout, an_endpoint, an_integration
@@ -350,6 +350,25 @@ def test_an_endpoints_own_schedule_is_kept_to_its_end(now: datetime) -> None:
     assert [state for state, _ in moments] == ["open", "open", "dead"]
     assert moments[0][1] == 1
     assert 10 <= moments[1][1] <= 12
+
+
+@pytest.mark.parametrize("own", [None, [3600] * 9])
+def test_a_ping_is_given_up_within_a_minute_whatever_the_schedule(now: datetime, own: list[int] | None) -> None:
+    endpoint = an_endpoint(retry_schedule=own)
+    with transaction() as session:
+        ping(session, session.get_one(Endpoint, endpoint.id), now)
+    moments, moment = [], now
+    for _ in range(3):
+        with transaction() as session:
+            (one,) = claim(session, session.exec(select(Delivery.id)).all(), moment).claimed
+        do_record(moment, fails(one, moment))
+        with transaction() as session:
+            (delivery,) = session.exec(select(Delivery)).all()
+        moments.append(delivery.state)
+        moment = max(moment, delivery.next_attempt_at)
+
+    assert moments == ["open", "open", "dead"]
+    assert moment - now < timedelta(minutes=1)
 
 
 def test_an_empty_schedule_is_a_single_attempt() -> None:

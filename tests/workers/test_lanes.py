@@ -1,7 +1,7 @@
 """Who may start next: shares that grow and shrink, room, and a place for everybody."""
 
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, count
 
 import pytest
 from hypothesis import given
@@ -153,9 +153,9 @@ def test_what_is_remembered_is_recalled_in_its_order_when_there_is_room() -> Non
     for one in lanes.start():
         lanes.land(ended(one))
 
-    assert full == []
-    assert lanes.recall() == ["dlv_a", "dlv_b", "dlv_c"]
-    assert lanes.recall() == []
+    assert full == {}
+    assert lanes.recall() == {"ep_1": ["dlv_a", "dlv_b", "dlv_c"]}
+    assert lanes.recall() == {}
 
 
 def test_no_endpoint_is_remembered_so_well_that_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_no_endpoint_is_remembered_so_well_that_others_are_not(monkeypatch: pyte
 
     recalled: list[str] = []
     while found := lanes.recall():
-        recalled += found
+        recalled += chain(*found.values())
 
     assert sorted(recalled) == sorted([*(f"dlv_0_{each}" for each in range(500)), "dlv_short"])
 
