@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, Integer, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -172,3 +172,19 @@ class BooksCheck(SQLModel, table=True, metadata=metadata):
     """Of all of them."""
     waiting: list[str] = Field(sa_column=Column(JSONB, nullable=False))
     """Payouts that are over, whose money nobody has spoken for, and that nobody asks about any more."""
+
+
+class BooksBase(SQLModel, table=True, metadata=metadata):
+    """What the last whole proof has proven, for later ones to stand on. One row, or none while something is wrong."""
+
+    __tablename__ = "books_base"
+    __table_args__ = (CheckConstraint("id = 1", name="only_one"),)
+
+    id: int = Field(default=1, sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    proven_at: datetime
+    up_to: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """The last ledger entry that it sums up."""
+    sums: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    """Of each balance: id, own, held, reserve."""
+    holders: list[str] = Field(sa_column=Column(JSONB, nullable=False))
+    """Payouts that were over then and still held money."""

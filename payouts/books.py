@@ -2,25 +2,35 @@
 
 The database keeps all three as it goes (migration 0004). This looks at the result from outside, in one snapshot, and
 mends nothing: what is wrong here was written past every rule, and a person has to know.
+
+A whole proof reads the whole ledger. One that found nothing leaves a base, and for a day the proofs after it read only
+what was added since: entries are never changed, so what has been proven stays proven, and what changes it past that
+rule is found by the next whole one. Whatever does not agree with the base is looked at again as a whole.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlmodel import Session
 
 from models.lifecycle import IN_FLIGHT, PayoutStatus
-from payouts.ledger import STANDS, wanted_position
-from payouts.position import Position
+from payouts.discrepancies import ADDED_UP, NOTHING_YET, Base, look
 from payouts.standing import as_json
 
 MOST_TOLD: Final = 50
 
 LOOKED_BACK: Final = timedelta(days=2)
 """Payouts that are over are looked at for so long; those that still hold money, always."""
+
+WHOLE_EVERY: Final = timedelta(days=1)
+"""Shorter than `LOOKED_BACK`: what was in flight under the base is so still, or is looked at, until the next one."""
+
+SETTLES: Final = timedelta(hours=1)
+"""Numbers are given to entries before their commit. After so long no transaction can bring one from below any more; one
+that does all the same does not agree with the base, and is looked at as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +40,31 @@ class Proof:
     violations: tuple[str, ...]
     waiting: tuple[str, ...]
     """Payouts that are over and still hold money, and that nobody asks about any more: for a person."""
+    base: Base | None = field(default=None, compare=False, repr=False)
+    """Of a whole proof that found nothing."""
+    is_whole: bool = field(default=False, compare=False)
 
 
 def prove(session: Session, now: datetime) -> Proof:
     """Look at all books. The session must be fresh: the proof needs one snapshot for all its questions."""
-    connection = session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-    violations = [_UNBALANCED_SAYS.format(**row._mapping) for row in connection.execute(_UNBALANCED)]  # noqa: SLF001
-    violations += [_TOTALS_SAY.format(**row._mapping) for row in connection.execute(_TOTALS)]  # noqa: SLF001
-    violations += [_ASTRAY_SAYS.format(**row._mapping) for row in connection.execute(_ASTRAY)]  # noqa: SLF001
-    stands = connection.execute(_OPEN, {"since": now - LOOKED_BACK}).all()
-    violations += _misplaced(stands)
-    return Proof(tuple(violations), tuple(row.id for row in stands if _waits(row)))
+    connection = _one_snapshot(session)
+    violations, stands = look(connection, NOTHING_YET, now - LOOKED_BACK)
+    base = None if violations else _base(connection, stands, now)
+    return Proof(violations, _waiting(stands), base, is_whole=True)
+
+
+def prove_newest(session: Session, now: datetime) -> Proof | None:
+    """Look at what was added since the last whole proof; None when only a whole one will tell. Likewise fresh."""
+    connection = _one_snapshot(session)
+    row = connection.execute(_BASE, {"oldest": now - WHOLE_EVERY}).one_or_none()
+    if row is None:
+        return None
+    violations, stands = look(connection, Base(*row), now - LOOKED_BACK)
+    return None if violations else Proof((), _waiting(stands))
 
 
 def keep(session: Session, proof: Proof, now: datetime) -> None:
-    """Put the result where metrics and the operators' page find it."""
+    """Put the result where metrics, the operators' page and the next proof find it."""
     result = {
         "violations": as_json(proof.violations[:MOST_TOLD]),
         "number": len(proof.violations),
@@ -52,17 +72,26 @@ def keep(session: Session, proof: Proof, now: datetime) -> None:
         "now": now,
     }
     session.connection().execute(_KEEP, result)
+    if proof.is_whole:
+        session.connection().execute(_NO_BASE)
+    if base := proof.base:
+        kept = {"now": now, "up_to": base.up_to, "sums": base.sums, "holders": base.holders}
+        session.connection().execute(_KEEP_BASE, kept)
 
 
-def _misplaced(stands: Sequence[Any]) -> Iterator[str]:
-    for row in stands:
-        booked, wanted = Position(row.held, row.out, row.fees), wanted_position(row)
-        if booked != wanted:
-            yield f"payout {row.id} ({row.status}) is booked as {_words(booked)} and has to stand as {_words(wanted)}"
+def _one_snapshot(session: Session) -> Connection:
+    return session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
-def _words(stands: Position) -> str:
-    return f"held {stands.held}, out {stands.out}, fees {stands.fees}"
+def _base(connection: Connection, stands: Sequence[Any], now: datetime) -> Base:
+    up_to = connection.execute(_SETTLED, {"settled": now - SETTLES}).scalar_one()
+    sums = connection.execute(_SUMS, {"up_to": up_to}).scalar_one()
+    holders = [row.id for row in stands if row.held and PayoutStatus(row.status) not in IN_FLIGHT]
+    return Base(up_to, sums, as_json(holders))
+
+
+def _waiting(stands: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(row.id for row in stands if _waits(row))
 
 
 def _waits(row: Any) -> bool:
@@ -71,51 +100,13 @@ def _waits(row: Any) -> bool:
     return is_over and is_open and (row.next_poll_at is None or row.is_disputed)
 
 
-_UNBALANCED: Final = text(
-    """
-    SELECT transaction_id, balance_id, sum(amount_minor) AS off FROM ledger_entry
-    GROUP BY transaction_id, balance_id HAVING sum(amount_minor) <> 0 ORDER BY transaction_id LIMIT 1000
-    """
-)
-_UNBALANCED_SAYS: Final = "transaction {transaction_id} of balance {balance_id} sums to {off}, not to zero"
-
-_TOTALS: Final = text(
-    """
-    SELECT b.id, b.balance_minor, b.held_minor, b.reserve_minor, b.overdraft_minor, e.own, e.held, e.reserve
-    FROM balance b LEFT JOIN LATERAL (
-        SELECT coalesce(sum(amount_minor) FILTER (WHERE account IN ('available', 'held', 'reserve')), 0) AS own,
-            coalesce(sum(amount_minor) FILTER (WHERE account = 'held'), 0) AS held,
-            coalesce(sum(amount_minor) FILTER (WHERE account = 'reserve'), 0) AS reserve
-        FROM ledger_entry WHERE balance_id = b.id
-    ) e ON true
-    WHERE (b.balance_minor, b.held_minor, b.reserve_minor) IS DISTINCT FROM (e.own, e.held, e.reserve)
-        OR b.overdraft_minor <> greatest(0, b.held_minor + b.reserve_minor - b.balance_minor)
-    ORDER BY b.id LIMIT 1000
-    """
-)
-_TOTALS_SAY: Final = (
-    "balance {id} has {balance_minor}, {held_minor} held, {reserve_minor} kept back and {overdraft_minor} overdrawn;"
-    " its entries make {own}, {held} and {reserve}"
-)
-
-_ASTRAY: Final = text(
-    """
-    SELECT e.balance_id, e.payout_id, sum(e.amount_minor) AS held
-    FROM ledger_entry e LEFT JOIN payout p ON p.id = e.payout_id AND p.balance_id = e.balance_id
-    WHERE e.account IN ('held', 'out') AND p.id IS NULL
-    GROUP BY e.balance_id, e.payout_id ORDER BY e.balance_id LIMIT 1000
-    """
-)
-"""Money of payouts, with no payout of that balance to it."""
-_ASTRAY_SAYS: Final = "balance {balance_id} has {held} held or out for {payout_id}, which is no payout of it"
-
-_OPEN: Final = text(
+_BASE: Final = text("SELECT up_to, CAST(sums AS text), CAST(holders AS text) FROM books_base WHERE proven_at > :oldest")
+_SETTLED: Final = text("SELECT coalesce(max(id), 0) FROM ledger_entry WHERE created_at < :settled")
+_SUMS: Final = text(
     f"""
-    {STANDS} WHERE p.balance_id IS NOT NULL AND (
-        p.status IN ({", ".join(f"'{status}'" for status in sorted(IN_FLIGHT))}) OR p.advanced_at > :since
-        OR booked.held <> 0
-    ) ORDER BY p.id
-    """
+    SELECT CAST(coalesce(jsonb_agg(to_jsonb(sums)), '[]') AS text)
+    FROM ({ADDED_UP} WHERE id <= :up_to GROUP BY balance_id) sums
+    """  # noqa: S608 (our own words)
 )
 
 _KEEP: Final = text(
@@ -124,5 +115,12 @@ _KEEP: Final = text(
     VALUES (1, :now, CAST(:violations AS jsonb), :number, CAST(:waiting AS jsonb))
     ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at, violations = excluded.violations,
         number = excluded.number, waiting = excluded.waiting
+    """
+)
+_NO_BASE: Final = text("DELETE FROM books_base")
+_KEEP_BASE: Final = text(
+    """
+    INSERT INTO books_base (id, proven_at, up_to, sums, holders)
+    VALUES (1, :now, :up_to, CAST(:sums AS jsonb), CAST(:holders AS jsonb))
     """
 )

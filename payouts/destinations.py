@@ -11,6 +11,7 @@ from connectors._base import Account, Address, Unaddressable, Wish
 from models.balance import Balance
 from models.integration import Integration
 from models.sealed import CannotOpen, seal, unseal
+from payouts.integrations import AnyIntegration
 from payouts.refused import Refused
 from payouts.treasury import By, locked, tell
 
@@ -47,9 +48,7 @@ def set_destination(session: Session, balance_id: str, slug: str, wish: Wish, by
 def destination_of(session: Session, balance: Balance) -> Destination:
     """Return where a balance pays to. Raises `Refused`."""
     if balance.destination is None or balance.destination_integration_id is None:
-        raise Refused(
-            "destination_missing", f"{balance.id} pays to nowhere: `ratchet balances destination {balance.id}`"
-        )
+        raise Refused("destination_missing", f"{balance.id} pays to nowhere yet: an operator has to say where to")
     integration = session.get(Integration, balance.destination_integration_id)
     if integration is None:
         raise Refused("destination_invalid", f"the account through which {balance.id} pays is gone")
@@ -64,7 +63,7 @@ def destination_of(session: Session, balance: Balance) -> Destination:
     return Destination(integration.slug, wish.mode, address.details, address.label)
 
 
-def address_at(integration: Integration, wish: Wish) -> Address:
+def address_at(integration: AnyIntegration, wish: Wish) -> Address:
     """Say a wish in the words of an integration's gateway, which is given no credentials: it only translates.
 
     Raises `Refused`.

@@ -11,15 +11,19 @@ from sqlmodel import Session, col, select
 
 from connectors._base import Address, Wish
 from models.integration import Integration
+from models.money import MAX_AMOUNT_MINOR
 from models.organisation import Organisation
 from models.price import Fee
-from payouts.create import NewPayout, guarded
+from payouts.create import NewPayout, guard
 from payouts.destinations import address_at
 from payouts.prices import Price, price
 from payouts.refused import Refused
 
 ENOUGH_SEEN: Final = 20
 """Deliveries, before what was seen counts for more than what an operator has estimated."""
+
+_HINT: Final = "network_hint"
+"""The detail that tells a gateway which network to take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +102,12 @@ def _route(
         currency=errand.currency,
         test_mode=errand.test_mode,
     )
-    guarded(session, new, errand.organisation, now)
+    guard(session, integration, new, errand.organisation.id, now)
     costs = price(errand.send_minor, errand.asset, fee, errand.currency, errand.rate)
     if costs.get_minor <= 0:
         raise Refused("amount_too_small", "the fee would eat it up")
+    if costs.get_minor > MAX_AMOUNT_MINOR:
+        raise Refused("amount_too_large", "more would arrive than anybody can keep")
     address = address_at(integration, _on(errand.wish, fee.network))
     seconds = seen.get((fee.integration_id, fee.network), fee.estimated_seconds)
     route = (fee.integration_id, integration.slug, integration.connector, fee.network, seconds)
@@ -109,10 +115,11 @@ def _route(
 
 
 def _on(wish: Wish, network: str) -> Wish:
-    """Tell the gateway which network the price is for."""
-    if not network:
-        return wish
-    return replace(wish, details={**wish.details, "network_hint": network})
+    """Tell the gateway which network the price is for. What is meant for another one must not go by this one."""
+    if wish.details.get(_HINT) not in (None, network):
+        raise Refused("network_differs", "the details name another network")
+    details = {name: detail for name, detail in wish.details.items() if name != _HINT}
+    return replace(wish, details={**details, **({_HINT: network} if network else {})})
 
 
 def _seen_seconds(session: Session) -> dict[tuple[int, str], int]:

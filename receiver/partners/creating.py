@@ -3,6 +3,7 @@
 from typing import Final
 
 from models.api_key import Scope
+from models.balance import Balance
 from models.money import InvalidAmount, to_minor
 from models.organisation import Organisation
 from payouts.balances import BalancePayout, create_balance_payout
@@ -20,7 +21,7 @@ from receiver.partners.new_payout import (
     QuotedPayout,
 )
 from receiver.partners.operation import Call, Operation, operation
-from receiver.partners.payout_shown import PayoutShown, show
+from receiver.partners.payout_shown import PayoutShown, show, show_new
 from receiver.partners.payouts import find
 from receiver.partners.refusals import Refusal
 from workers.apply import send_apply
@@ -40,6 +41,7 @@ OF_BALANCES: Final = (
     "destination_missing",
     "destination_invalid",
     "integration_inactive",
+    "mode_differs",
 )
 
 
@@ -80,6 +82,7 @@ def create_payout(call: Call, body: NewPayout) -> PayoutShown:
 def _direct(call: Call, body: NewDirectPayout) -> Created:
     asked = DirectPayout(
         organisation=call.caller.organisation,
+        organisation_id=call.caller.organisation_id,
         test_mode=call.caller.test_mode,
         amount_minor=to_minor(body.amount, body.currency),
         currency=body.currency,
@@ -106,11 +109,12 @@ def _of_a_quote(call: Call, body: QuotedPayout) -> Created:
 
 
 def _of_a_balance(call: Call, body: NewBalancePayout) -> Created:
+    balance = find_balance(call, body.balance_id)  # before anything is locked: strangers must not wait for it
     asked = BalancePayout(
         organisation_id=call.caller.organisation_id,
         test_mode=call.caller.test_mode,
-        balance_id=body.balance_id,
-        amount_minor=None if body.amount is None else _in_its_currency(call, body.balance_id, body.amount),
+        balance_id=balance.id,
+        amount_minor=None if body.amount is None else _in_its_currency(balance, body.amount),
         description=body.description,
         reference=body.reference,
         metadata=body.metadata,
@@ -118,11 +122,14 @@ def _of_a_balance(call: Call, body: NewBalancePayout) -> Created:
     return create_balance_payout(call.session, asked, call.now, actor=call.actor, request_id=call.request_id)
 
 
-def _in_its_currency(call: Call, balance_id: str, amount: str) -> int:
+def _in_its_currency(balance: Balance, amount: str) -> int:
     try:
-        return to_minor(amount, find_balance(call, balance_id).currency)
+        if amount_minor := to_minor(amount, balance.currency):
+            return amount_minor
+        fault = "Must be more than nothing"
     except InvalidAmount as error:
-        raise Refusal("invalid_request", errors=[{"pointer": "#/amount", "detail": f"{error}".capitalize()}]) from None
+        fault = f"{error}".capitalize()
+    raise Refusal("invalid_request", errors=[{"pointer": "#/amount", "detail": fault}])
 
 
 def answer(call: Call, created: Created) -> PayoutShown:
@@ -130,6 +137,8 @@ def answer(call: Call, created: Created) -> PayoutShown:
     call.payout_id = created.id
     call.headers["location"] = f"/v1/payouts/{created.id}"
     call.then(lambda: _enqueue(created))
+    if created.standing and not created.is_of_a_quote:
+        return show_new(created.standing, created.steps)
     return show(call.session, [find(call, created.id)])[0]
 
 

@@ -37,6 +37,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "payouts_unsupported": (409, "This gateway cannot create payouts"),
     "webhook_secret_missing": (409, "The integration has no webhook secret"),
     "currency_unsupported": (409, "This gateway does not pay out in this currency"),
+    "mode_differs": (409, "The account and what is asked for are not of one mode"),
     "payout_exists": (409, "There is such a payout already"),
     "not_cancelable": (409, "It can no longer be called off"),
     "cancel_unconfirmed": (409, "Nobody knows yet whether it was called off"),
@@ -47,7 +48,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "rate_missing": (409, "There is no rate between these currencies"),
     "rate_expired": (409, "The rate between these currencies is too old"),
     "quote_unknown": (404, "There is no such quote"),
-    "quote_foreign": (403, "This quote was given to somebody else"),
+    "quote_foreign": (404, "This quote was given to somebody else"),
     "quote_expired": (409, "The quote has expired"),
     "quote_already_used": (409, "The quote was used already"),
     # balances

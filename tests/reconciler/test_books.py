@@ -1,9 +1,11 @@
 """The job that proves the books: silent when they agree, an alarm in three places when they do not."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
+from freezegun import freeze_time
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from structlog.testing import capture_logs
@@ -14,6 +16,7 @@ from models.lifecycle import PayoutStatus
 from models.payout import Payout
 from payouts.attention import Books, read_books
 from payouts.lags import read_lags
+from payouts.treasury import By, credit
 from reconciler.books import prove_books
 from tests.factories import a_balance, a_payout, say
 
@@ -67,6 +70,37 @@ def test_a_violation_is_logged_counted_and_told_to_operators_until_it_is_gone() 
     prove_books()
 
     assert (_books().number, _books().violations) == (0, ())
+
+
+def test_what_is_added_wrongly_is_found_by_the_next_proof() -> None:
+    balance = a_balance(10_000)
+    with freeze_time() as clock:
+        clock.tick(timedelta(hours=2))  # what is in the ledger has settled
+        prove_books()
+        with transaction() as session:
+            credit(session, balance.id, 1, By("test", "on top", datetime.now(UTC)))
+        _forge("DELETE FROM ledger_entry WHERE amount_minor = -1")
+        clock.tick(timedelta(minutes=5))
+
+        prove_books()
+
+    assert _books().number == 1
+
+
+def test_what_was_proven_is_read_again_the_next_day() -> None:
+    a_balance(10_000)
+    with freeze_time() as clock:
+        clock.tick(timedelta(hours=2))
+        prove_books()
+        _forge("UPDATE ledger_entry SET amount_minor = -amount_minor WHERE account = 'funding'")
+
+        found = []
+        for hours in (1, 22, 2):
+            clock.tick(timedelta(hours=hours))
+            prove_books()
+            found.append(_books().number)
+
+    assert found == [0, 0, 1]
 
 
 def test_only_the_first_of_many_violations_are_kept_and_all_are_counted() -> None:

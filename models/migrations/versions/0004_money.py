@@ -110,6 +110,16 @@ def _create_ledger() -> None:
         sa.CheckConstraint("id = 1", name=op.f("ck_books_check_only_one")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_books_check")),
     )
+    op.create_table(
+        "books_base",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("proven_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
+        sa.Column("up_to", sa.BigInteger(), nullable=False),
+        sa.Column("sums", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("holders", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_books_base_only_one")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_books_base")),
+    )
 
 
 def _create_prices() -> None:

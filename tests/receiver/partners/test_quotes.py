@@ -173,7 +173,7 @@ def test_expired_unknown_and_foreign_quotes_each_have_their_code(a_partner: APar
     assert {name: (answer.status, answer.code) for name, answer in refused.items()} == {
         "expired": (409, "quote_expired"),
         "unknown": (404, "quote_unknown"),
-        "foreign": (403, "quote_foreign"),
+        "foreign": (404, "quote_foreign"),
         "of the other mode": (404, "quote_unknown"),
     }
 
