@@ -5,10 +5,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+RANDOM_BYTES: Final = 8
+
 
 def new_id(prefix: str) -> str:
     """Return `prefix_` with 12 hex digits of milliseconds and 64 random bits: `pay_019a…`."""
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{os.urandom(RANDOM_BYTES).hex()}"
 
 
 def first_id(prefix: str, moment: datetime) -> str:

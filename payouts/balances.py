@@ -72,6 +72,7 @@ def _new(session: Session, asked: BalancePayout, balance: Balance, day: date, de
     return NewPayout(
         integration=destination.integration,
         organisation=session.get_one(Organisation, balance.organisation_id).name,
+        organisation_id=balance.organisation_id,
         order_key=None,
         amount_minor=amount_minor,
         currency=balance.currency,

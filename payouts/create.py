@@ -1,7 +1,7 @@
 """A payout comes into being: the guards, then one row, its first event and what partners are owed for it."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -16,16 +16,17 @@ from models.ids import new_id
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
-from models.payout import Payout, SubmissionState
+from models.payout import SubmissionState
 from models.sealed import seal
 from models.switch import Switch
+from payouts.integrations import AnyIntegration
 from payouts.ledger import follow, hold
 from payouts.observe import announce_birth, release_unmatched
 from payouts.parking import switched_off
 from payouts.payer import Cost, paying_balance, why_not
 from payouts.polling import next_poll_at
 from payouts.refused import Refused
-from payouts.standing import lock
+from payouts.standing import Standing, new_standing
 
 __all__ = ["Created", "NewPayout", "Refused", "create"]
 
@@ -39,6 +40,9 @@ class NewPayout:
 
     integration: str
     organisation: str
+    """Its name."""
+    organisation_id: str | None = None
+    """Its id, where the caller knows it; then the name is not looked up."""
     order_key: str | None
     """None is the payout's own id."""
     amount_minor: int
@@ -73,83 +77,115 @@ class Created:
     released: list[int]
     is_due: bool = True
     """Whether it is to be handed over now."""
+    standing: Standing | None = field(default=None, repr=False)
+    """As it was written; None for one that was there before."""
+    steps: tuple[PayoutStatus, ...] = ()
+    """What it has been told to be, all of it now."""
+    is_of_a_quote: bool = False
 
 
 def create(
-    session: Session, new: NewPayout, now: datetime, *, actor: str = "system", request_id: str | None = None
+    session: Session,
+    new: NewPayout,
+    now: datetime,
+    *,
+    actor: str = "system",
+    request_id: str | None = None,
+    integration: AnyIntegration | None = None,
+    rolls_back: bool = False,
 ) -> Created:
-    """Put a payout on record, and who did. Without a reference it is still to be submitted. Raises `Refused`."""
-    organisation = session.exec(select(Organisation).where(Organisation.name == new.organisation)).one_or_none()
-    integration = guarded(session, new, organisation, now)
-    if organisation is None:
+    """Put a payout on record, and who did. Without a reference it is still to be submitted. Raises `Refused`.
+
+    `integration` spares a look-up where the caller has just read it. `rolls_back` spares a savepoint where the caller
+    lets every refusal end its transaction; otherwise one that is refused leaves nothing behind.
+    """
+    organisation_id = new.organisation_id or _organisation_id(session, new.organisation)
+    integration = integration or find_integration(session, new.integration)
+    guard(session, integration, new, organisation_id or "", now)
+    if organisation_id is None:
         raise Refused("unknown_organisation", f"no organisation {new.organisation!r}: `ratchet endpoints add`")
-    payout = Payout(
-        id=new.id or new_id("pay"),
-        organisation_id=organisation.id,
-        integration_id=integration.id or 0,
-        order_key=new.order_key or "",
-        gateway_reference=new.reference,
-        amount_minor=new.amount_minor,
-        currency=new.currency,
-        description=new.description,
-        details=seal(dict(new.details)) if new.details else None,
-        test_mode=new.test_mode,
-        partner_reference=new.partner_reference,
-        partner_metadata=dict(new.metadata) if new.metadata else None,
-        mode=new.mode,
-        destination_label=new.destination_label,
-        scheduled_at=new.scheduled_at,
-        quote_id=new.quote_id,
-        business_day=new.business_day,
-        route_seconds=new.route_seconds,
-        submission=SubmissionState.ACCEPTED if new.reference else SubmissionState.UNSENT,
-        created_at=now,
-        advanced_at=now,
-    )
-    payout.order_key = payout.order_key or payout.id
     cost = new.cost or Cost(new.amount_minor, 0, new.currency)
-    payout.balance_id = paying_balance(session, organisation.id, cost.currency, test_mode=payout.test_mode)
-    if payout.balance_id:
-        payout.debit_minor, payout.fee_minor = cost.debit_minor, cost.fee_minor
-    if new.reference:
-        payout.next_poll_at = next_poll_at(PayoutStatus.PENDING, 0, now)
-    else:  # should the message be lost, the reconciler submits it then
-        payout.next_poll_at = now + FORGOTTEN_AFTER
-    with _whole_or_not_at_all(session):
-        session.add(payout)
-        session.flush()
+    balance_id = paying_balance(session, organisation_id, cost.currency, test_mode=new.test_mode)
+    standing = _standing(new, organisation_id, integration.id or 0, balance_id, now)
+    beside = {
+        "description": new.description,
+        "details": seal(dict(new.details)) if new.details else None,
+        "destination_label": new.destination_label,
+        "debit_minor": cost.debit_minor if balance_id else None,
+        "fee_minor": cost.fee_minor if balance_id else None,
+        "quote_id": new.quote_id,
+        "business_day": new.business_day,
+    }
+    with _only_one(), nullcontext() if rolls_back else session.begin_nested():
+        birth = announce_birth(session, standing, beside, now)
         record(
             session,
             actor=actor,
             action="payout.created",
-            entity=payout.id,
+            entity=standing.id,
             before=None,
             after=_facts(new),
             request_id=request_id,
             now=now,
         )
-        standings = lock(session, [payout.id])
-        deliveries = announce_birth(session, standings[0], now)
-        released = release_unmatched(session, standings)
+        # An id that was made just now is a key that nobody can have heard of.
+        released = release_unmatched(session, [standing]) if new.reference or new.order_key else []
         if new.reference:
-            follow(session, standings, now)  # the gateway has it already: the books can only follow
-        elif payout.balance_id and not hold(session, payout.id, payout.balance_id, cost.debit_minor, now):
-            raise why_not(session, payout.balance_id)
+            follow(session, [standing], now)  # the gateway has it already: the books can only follow
+        elif balance_id and not hold(session, standing.id, balance_id, cost.debit_minor, now):
+            raise why_not(session, balance_id)
     is_due = not new.reference and (new.scheduled_at is None or new.scheduled_at <= now)
-    return Created(payout.id, deliveries, released, is_due)
+    return Created(standing.id, birth.deliveries, released, is_due, standing, birth.steps, new.quote_id is not None)
 
 
-def guarded(session: Session, new: NewPayout, organisation: Organisation | None, now: datetime) -> Integration:
-    """Return the integration that is to carry it. Raises `Refused`: the first guard that fails."""
-    slug, currency = new.integration, new.currency
+def _organisation_id(session: Session, name: str) -> str | None:
+    return session.exec(select(Organisation.id).where(Organisation.name == name)).one_or_none()
+
+
+def _standing(
+    new: NewPayout, organisation_id: str, integration_id: int, balance_id: str | None, now: datetime
+) -> Standing:
+    """Return the payout before anything is known of it."""
+    payout_id = new.id or new_id("pay")
+    # Should the message be lost, the reconciler submits it then; one that the gateway has is asked about.
+    next_poll = next_poll_at(PayoutStatus.PENDING, 0, now) if new.reference else now + FORGOTTEN_AFTER
+    return new_standing(
+        id=payout_id,
+        organisation_id=organisation_id,
+        integration_id=integration_id,
+        order_key=new.order_key or payout_id,
+        gateway_reference=new.reference,
+        amount_minor=new.amount_minor,
+        currency=new.currency,
+        test_mode=new.test_mode,
+        partner_reference=new.partner_reference,
+        partner_metadata=dict(new.metadata) if new.metadata else None,
+        mode=new.mode,
+        scheduled_at=new.scheduled_at,
+        route_seconds=new.route_seconds,
+        balance_id=balance_id,
+        submission=SubmissionState.ACCEPTED if new.reference else SubmissionState.UNSENT,
+        created_at=now,
+        next_poll_at=next_poll,
+    )
+
+
+def find_integration(session: Session, slug: str) -> Integration:
+    """Return the integration of that slug. Raises `Refused`."""
     integration = session.exec(select(Integration).where(Integration.slug == slug)).one_or_none()
     if integration is None:
         raise Refused("unknown_integration", f"no integration {slug!r}; `ratchet gateways list` shows them")
+    return integration
+
+
+def guard(session: Session, integration: AnyIntegration, new: NewPayout, organisation_id: str, now: datetime) -> None:
+    """Pass if an integration may carry it. Raises `Refused`: the first guard that fails."""
+    slug, currency = integration.slug, new.currency
     if not integration.is_active:
         raise Refused("integration_inactive", f"{slug} is disabled; `ratchet gateways enable {slug}`")
     if not integration.payouts_enabled:
         raise Refused("payouts_disabled", f"payouts are switched off for {slug}")
-    if switch := switched_off(session, integration, currency, organisation.id if organisation else "", now):
+    if switch := switched_off(session, integration, currency, organisation_id, now):
         raise Refused("payouts_disabled", _switched_off(switch))
     connector = connector_class(integration.connector)
     if not connector.SUPPORTS_PAYOUTS:
@@ -162,7 +198,6 @@ def guarded(session: Session, new: NewPayout, organisation: Organisation | None,
         raise Refused("mode_differs", f"{slug} is a test account: it would move no money")
     if new.test_mode and not integration.test_mode:
         raise Refused("mode_differs", f"{slug} is no test account: it would move real money")
-    return integration
 
 
 def _switched_off(switch: Switch) -> str:
@@ -171,7 +206,7 @@ def _switched_off(switch: Switch) -> str:
     return f"payouts are switched off {end}, scope {switch.scope}: nothing was created"
 
 
-def pays_out_in(integration: Integration, currency: str) -> bool:
+def pays_out_in(integration: AnyIntegration, currency: str) -> bool:
     """Tell whether both the account and its gateway pay out in that currency, as far as anybody has said."""
     theirs = connector_class(integration.connector).CURRENCIES
     ours = integration.currencies
@@ -185,11 +220,10 @@ def _facts(new: NewPayout) -> dict[str, Any]:
 
 
 @contextmanager
-def _whole_or_not_at_all(session: Session) -> Iterator[None]:
-    """Leave nothing behind when it is refused. Of two with one key, the database's own uniqueness decides."""
+def _only_one() -> Iterator[None]:
+    """Of two with one key, the database's own uniqueness decides."""
     try:
-        with session.begin_nested():  # it flushes what was added before it, so the payout is added inside
-            yield
+        yield
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise

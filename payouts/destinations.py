@@ -11,6 +11,7 @@ from connectors._base import Account, Address, Unaddressable, Wish
 from models.balance import Balance
 from models.integration import Integration
 from models.sealed import CannotOpen, seal, unseal
+from payouts.integrations import AnyIntegration
 from payouts.refused import Refused
 from payouts.treasury import By, locked, tell
 
@@ -62,7 +63,7 @@ def destination_of(session: Session, balance: Balance) -> Destination:
     return Destination(integration.slug, wish.mode, address.details, address.label)
 
 
-def address_at(integration: Integration, wish: Wish) -> Address:
+def address_at(integration: AnyIntegration, wish: Wish) -> Address:
     """Say a wish in the words of an integration's gateway, which is given no credentials: it only translates.
 
     Raises `Refused`.

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from connectors import connector_class
 from connectors._base import Address, Wish
-from models.integration import Integration
 from payouts.create import Created, NewPayout, Refused, create
 from payouts.destinations import address_at
+from payouts.integrations import Candidate, candidates
 
 GOES_ON: Final = frozenset(
     {
@@ -25,7 +25,7 @@ GOES_ON: Final = frozenset(
         "missing_detail",
     }
 )
-"""What is wrong with one account and may be right with the next."""
+"""What is wrong with one account and may be right with the next. All of it is said before anything is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,8 @@ class DirectPayout:
     """What a partner asks for."""
 
     organisation: str
+    """Its name."""
+    organisation_id: str
     test_mode: bool
     amount_minor: int
     currency: str
@@ -48,12 +50,16 @@ class DirectPayout:
 def create_direct(
     session: Session, asked: DirectPayout, now: datetime, *, actor: str, request_id: str | None = None
 ) -> Created:
-    """Create it at the first account that can carry it. Raises `Refused`."""
+    """Create it at the first account that can carry it. Raises `Refused`, upon which the caller must roll back."""
     refusals: list[Refused] = []
-    for integration in _candidates(session, asked):
+    for integration in candidates(session, test_mode=asked.test_mode, gateway=asked.gateway):
+        if not asked.gateway and not connector_class(integration.connector).SUPPORTS_PAYOUTS:
+            continue
         try:
             new = _new(asked, integration, address_at(integration, asked.wish))
-            return create(session, new, now, actor=actor, request_id=request_id)
+            return create(
+                session, new, now, actor=actor, request_id=request_id, integration=integration, rolls_back=True
+            )
         except Refused as refused:
             if refused.code not in GOES_ON:
                 raise
@@ -61,21 +67,11 @@ def create_direct(
     raise _nowhere(asked, refusals)
 
 
-def _candidates(session: Session, asked: DirectPayout) -> Sequence[Integration]:
-    wanted = select(Integration).where(col(Integration.is_active), Integration.test_mode == asked.test_mode)
-    if asked.gateway:
-        wanted = wanted.where((Integration.slug == asked.gateway) | (Integration.connector == asked.gateway))
-    return [
-        integration
-        for integration in session.exec(wanted.order_by(col(Integration.id)))
-        if asked.gateway or connector_class(integration.connector).SUPPORTS_PAYOUTS
-    ]
-
-
-def _new(asked: DirectPayout, integration: Integration, address: Address) -> NewPayout:
+def _new(asked: DirectPayout, integration: Candidate, address: Address) -> NewPayout:
     return NewPayout(
         integration=integration.slug,
         organisation=asked.organisation,
+        organisation_id=asked.organisation_id,
         order_key=None,
         amount_minor=asked.amount_minor,
         currency=asked.currency,

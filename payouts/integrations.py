@@ -1,7 +1,7 @@
 """Integrations with their connectors, ready to use."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import structlog
@@ -26,6 +26,31 @@ class Connected:
     secrets: IntegrationSecrets = field(repr=False)
     is_active: bool
     payouts_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An integration as far as creating a payout looks at it: without its secrets, and quicker to read."""
+
+    id: int
+    slug: str
+    connector: str
+    base_url: str | None
+    options: dict[str, Any]
+    has_webhook_secret: bool
+    is_active: bool
+    payouts_enabled: bool
+    currencies: list[str] | None
+    test_mode: bool
+
+
+AnyIntegration = Integration | Candidate
+
+
+def candidates(session: Session, *, test_mode: bool, gateway: str | None) -> list[Candidate]:
+    """Return the active integrations of that mode, and of that slug or gateway, in the order they were added in."""
+    asked = {"test_mode": test_mode, "gateway": gateway}
+    return [Candidate(*row) for row in session.connection().execute(_CANDIDATES, asked)]
 
 
 def connect(integration: Integration) -> Connected:
@@ -60,6 +85,14 @@ def usable(session: Session, ids: Iterable[int]) -> dict[int, Connected]:
     return usable
 
 
+_CANDIDATES: Final = text(
+    f"""
+    SELECT {", ".join(column.name for column in fields(Candidate))} FROM integration
+    WHERE is_active AND test_mode = :test_mode
+        AND (CAST(:gateway AS text) IS NULL OR slug = :gateway OR connector = :gateway)
+    ORDER BY id
+    """  # noqa: S608 (our own columns)
+)
 _CONFIGURED: Final = text(
     """
     SELECT id, slug, connector, base_url, options, sealed, is_active, payouts_enabled

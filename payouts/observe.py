@@ -5,7 +5,7 @@ payouts, records what was said, joins it, and writes the changes, the payout eve
 the caller's transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -23,7 +23,7 @@ from payouts.deliveries import Claimed
 from payouts.ledger import follow
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
-from payouts.standing import Standing, as_json, lock_by_keys, write
+from payouts.standing import Standing, add, as_json, lock_by_keys, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +75,28 @@ def observe(session: Session, evidence: Sequence[Evidence], now: datetime, carri
     return batch.observed
 
 
-def announce_birth(session: Session, standing: Standing, now: datetime) -> list[str]:
-    """Give a new payout its first event, `payout.pending`, and return the deliveries owed for it.
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What the first words about a new payout have brought about."""
+
+    deliveries: list[str]
+    steps: tuple[PayoutStatus, ...]
+
+
+def announce_birth(session: Session, standing: Standing, beside: Mapping[str, Any], now: datetime) -> Birth:
+    """Write a new payout with its first event, `payout.pending`; `beside` are the columns that `add` takes.
 
     One that is to leave later is scheduled in the same breath, and is nobody's to ask about before it left.
     """
     batch = _Batch(now)
     batch.announce(standing, None, Source.OPERATOR)
+    add(session, standing, beside)
     if standing.scheduled_at:
         scheduled = PayoutUpdate(reference=None, status=PayoutStatus.SCHEDULED, said="scheduled")
         batch.weigh(standing, Evidence(standing.integration_id, scheduled, Source.PARTNER), _Book([standing]))
         standing.next_poll_at = standing.scheduled_at
-    batch.write(session)
-    return batch.observed.deliveries
+        write(session, [standing])
+    return Birth(batch.tell(session), batch.steps)
 
 
 def _keys(item: Evidence) -> tuple[int, str | None, str | None]:
@@ -167,11 +176,24 @@ class _Batch:
             )
         )
 
-    def write(self, session: Session) -> None:
-        """Write it all: observations, payouts, payout events and deliveries."""
+    @property
+    def steps(self) -> tuple[PayoutStatus, ...]:
+        """Return the statuses that are announced, in order."""
+        return tuple(PayoutStatus(announcement.status) for announcement in self._announcements)
+
+    def tell(self, session: Session) -> list[str]:
+        """Write what was said and whom it concerns, but no payout. Returns the deliveries."""
+        self._record(session)
+        return [one.id for one in fan_out(session, self._announcements, self.now)]
+
+    def _record(self, session: Session) -> None:
         if self._observations:
             rows = {"rows": as_json(self._observations), "now": self.now}
             session.connection().execute(_RECORD, rows)
+
+    def write(self, session: Session) -> None:
+        """Write it all: observations, payouts, payout events and deliveries."""
+        self._record(session)
         write(session, self.touched.values())
         owed = fan_out(session, self._announcements, self.now, self._carrier)
         self.observed.deliveries = [one.id for one in owed if not one.is_leased]

@@ -12,6 +12,7 @@ from sqlmodel import Session
 from models.integration import Integration
 from models.payout import Payout
 from models.switch import Switch
+from payouts.integrations import AnyIntegration
 
 PARKED: Final = "parked"
 """In `payout.poll_failure`: a switch holds it back."""
@@ -40,7 +41,7 @@ class Parked:
 
 
 def switched_off(
-    session: Session, integration: Integration, currency: str, organisation_id: str, now: datetime
+    session: Session, integration: AnyIntegration, currency: str, organisation_id: str, now: datetime
 ) -> Switch | None:
     """Return a switch that holds payouts of this kind, the one that lasts longest; or None."""
     of = {"gateway": integration.connector, "integration": integration.slug}

@@ -108,10 +108,12 @@ def use_quote(session: Session, use: Use, now: datetime, *, actor: str, request_
     row, is_first = _used_in_test(session, use, now) if use.test_mode else (_used(session, use, now), True)
     if not is_first:
         return Created(row.payout_id or "", [], [], is_due=False)
+    integration = session.get_one(Integration, row.integration_id)
     new = NewPayout(
         id=row.payout_id,
-        integration=session.get_one(Integration, row.integration_id).slug,
+        integration=integration.slug,
         organisation=use.organisation.name,
+        organisation_id=use.organisation.id,
         order_key=None,
         amount_minor=row.get_minor,
         currency=row.currency,
@@ -126,7 +128,7 @@ def use_quote(session: Session, use: Use, now: datetime, *, actor: str, request_
         cost=Cost(row.send_minor, row.fee_minor, row.asset),
         quote_id=row.id,
     )
-    return create(session, new, now, actor=actor, request_id=request_id)
+    return create(session, new, now, actor=actor, request_id=request_id, integration=integration)
 
 
 def forget_quotes(session: Session, now: datetime, most: int) -> int:

@@ -15,7 +15,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from models.lifecycle import IN_FLIGHT
-from models.remembered import RememberedAnswer
 from models.sealed import seal, unseal
 from payouts.create import Refused
 from payouts.keys import Caller
@@ -58,12 +57,11 @@ def recall(session: Session, asked: Asked) -> Given | None:
 
     Raises `TwinAtWork`, and `Refused` when the key stands for something else.
     """
-    name = f"{asked.caller.organisation_id}/{asked.caller.test_mode}/{asked.key}"
-    if not session.connection().execute(_TRY_LOCK, {"name": name}).scalar_one():
+    # One statement, whose snapshot may be older than the lock: a twin that was done in between is found by `remember`.
+    row = session.connection().execute(_RECALL, _names(asked)).one()
+    if not row.is_alone:
         raise TwinAtWork
-    # A statement of its own: its snapshot must be younger than the lock.
-    row = session.connection().execute(_RECALL, _names(asked)).one_or_none()
-    if row is None:
+    if row.fingerprint is None:
         return None
     if bytes(row.fingerprint) != asked.fingerprint:
         raise Refused(
@@ -77,18 +75,15 @@ def recall(session: Session, asked: Asked) -> Given | None:
 def remember(session: Session, asked: Asked, given: Given, payout_id: str | None, now: datetime) -> None:
     """Keep an answer. Raises `TwinAtWork` if somebody has answered meanwhile: then nothing of this one may stay."""
     answer = {"status": given.status, "headers": given.headers, "body": given.body.decode()}
-    row = RememberedAnswer(
-        organisation_id=asked.caller.organisation_id,
-        test_mode=asked.caller.test_mode,
-        key=asked.key,
-        fingerprint=asked.fingerprint,
-        sealed=seal(answer),
-        payout_id=payout_id,
-        created_at=now,
-    )
+    row = {
+        **_names(asked),
+        "fingerprint": asked.fingerprint,
+        "sealed": seal(answer),
+        "payout": payout_id,
+        "now": now,
+    }
     try:
-        session.add(row)
-        session.flush()
+        session.connection().execute(_REMEMBER, row)
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise
@@ -102,13 +97,22 @@ def prune(session: Session, now: datetime, most: int = MOST_PRUNED) -> int:
 
 def _names(asked: Asked) -> dict[str, object]:
     caller = asked.caller
-    return {"organisation": caller.organisation_id, "test_mode": caller.test_mode, "key": asked.key}
+    names = {"organisation": caller.organisation_id, "test_mode": caller.test_mode, "key": asked.key}
+    return {**names, "name": f"{caller.organisation_id}/{caller.test_mode}/{asked.key}"}
 
 
-_TRY_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 4837103))")
 _RECALL: Final = text(
-    "SELECT fingerprint, sealed FROM remembered_answer"
-    " WHERE organisation_id = :organisation AND test_mode = :test_mode AND key = :key"
+    """
+    SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 4837103)) AS is_alone, r.fingerprint, r.sealed
+    FROM (VALUES (1)) AS once LEFT JOIN remembered_answer r
+        ON r.organisation_id = :organisation AND r.test_mode = :test_mode AND r.key = :key
+    """
+)
+_REMEMBER: Final = text(
+    """
+    INSERT INTO remembered_answer (organisation_id, test_mode, key, fingerprint, sealed, payout_id, created_at)
+    VALUES (:organisation, :test_mode, :key, :fingerprint, :sealed, :payout, :now)
+    """
 )
 _IN_FLIGHT: Final = ", ".join(f"'{status}'" for status in sorted(IN_FLIGHT))
 _PRUNE: Final = text(

@@ -14,7 +14,7 @@ from models.integration import Integration
 from models.money import MAX_AMOUNT_MINOR
 from models.organisation import Organisation
 from models.price import Fee
-from payouts.create import NewPayout, guarded
+from payouts.create import NewPayout, guard
 from payouts.destinations import address_at
 from payouts.prices import Price, price
 from payouts.refused import Refused
@@ -102,7 +102,7 @@ def _route(
         currency=errand.currency,
         test_mode=errand.test_mode,
     )
-    guarded(session, new, errand.organisation, now)
+    guard(session, integration, new, errand.organisation.id, now)
     costs = price(errand.send_minor, errand.asset, fee, errand.currency, errand.rate)
     if costs.get_minor <= 0:
         raise Refused("amount_too_small", "the fee would eat it up")

@@ -4,7 +4,8 @@ Rows, not ORM objects: a batch of hundreds is one statement each way, which is m
 hundreds of events a second and tens of thousands.
 """
 
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final
@@ -59,6 +60,17 @@ class Standing:
     next_poll_at: datetime | None
 
 
+_AT_BIRTH: Final = (
+    *("id", "organisation_id", "integration_id", "order_key", "gateway_reference", "amount_minor", "currency"),
+    *("test_mode", "partner_reference", "partner_metadata", "mode", "scheduled_at", "route_seconds", "tracking_token"),
+    *("created_at", "balance_id", "status", "submission", "sequence", "advanced_at", "next_poll_at"),
+)
+"""What may differ from the column's default when a payout is written for the first time."""
+_BESIDE: Final = (
+    *("description", "details", "destination_label", "debit_minor", "fee_minor", "quote_id", "business_day"),
+)
+"""What is written then and is no part of where it stands."""
+
 _COLUMNS: Final = ", ".join(f"p.{column.name}" for column in fields(Standing))
 _NAMES: Final = [column.name for column in fields(Standing)]
 _CHANGING: Final = _NAMES[_NAMES.index("status") :]
@@ -93,6 +105,30 @@ _WRITE: Final = text(
     ) WHERE p.id = s.id AND p.id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
     """  # noqa: S608
 )
+
+
+_VALUES: Final = {
+    **{name: f":{name}" for name in (*_AT_BIRTH, *_BESIDE)},
+    "partner_metadata": "CAST(:partner_metadata AS jsonb)",
+}
+_ADD: Final = text(f"INSERT INTO payout ({', '.join(_VALUES)}) VALUES ({', '.join(_VALUES.values())})")  # noqa: S608
+
+
+def new_standing(*, created_at: datetime, **known: Any) -> Standing:
+    """Return a payout of which nothing has been said yet; `known` are the other columns."""
+    unknown = dict.fromkeys(_NAMES)
+    begins = {"status": PayoutStatus.PENDING, "epoch": 1, "is_disputed": False, "advanced_at": created_at}
+    counts = dict.fromkeys(("sequence", "polls", "poll_step", "poll_failures"), 0)
+    token = secrets.token_hex(16)
+    return Standing(**{**unknown, **begins, **counts, "tracking_token": token, "created_at": created_at, **known})
+
+
+def add(session: Session, standing: Standing, beside: Mapping[str, Any]) -> None:
+    """Write a payout for the first time, as it stands; `beside` holds the columns that no evidence looks at."""
+    row = {name: getattr(standing, name) for name in _AT_BIRTH}
+    metadata = row["partner_metadata"]
+    row["partner_metadata"] = None if metadata is None else orjson.dumps(metadata).decode()
+    session.connection().execute(_ADD, {**row, **beside})
 
 
 def lock_by_keys(session: Session, keys: Iterable[tuple[int, str | None, str | None]]) -> list[Standing]:

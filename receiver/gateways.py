@@ -76,7 +76,8 @@ class GatewaysDoor:
             await send({"type": "http.response.body", "body": _STORED})
 
     async def _accept(self, scope: Scope, receive: Receive) -> None:
-        listener = await self._listener(scope)
+        slug = scope["path"][len(PREFIX) :]
+        listener = self._directory.known(slug) or await self._found(slug)
         if scope["method"] != "POST":
             raise _Refused(NOT_POST, slug=listener.slug)
         if not listener.can_verify:
@@ -84,11 +85,16 @@ class GatewaysDoor:
             raise _Refused(NO_SECRET, slug=listener.slug)
         if len(scope["headers"]) > MOST_HEADERS:
             raise _Refused(TOO_MANY_HEADERS, slug=listener.slug)
-        body = await _whole_body(scope, receive, listener)
+        _bounded_length(scope, listener)
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if len(body) > LARGEST_BODY or message.get("more_body") or message["type"] == "http.disconnect":
+            body = await _whole_body(message, receive, listener)
         now = datetime.now(UTC)
         request = WebhookRequest(scope["headers"], body, "POST", _original_path(scope))
         _verify(listener, request, now)
-        arrival = Arrival(listener.id, _key(listener.connector, request, now), body, _kept(scope["headers"]), now)
+        key = _key(listener.connector, request, now)
+        arrival = Arrival.of(listener.id, key, body, _kept(scope["headers"]), now)
         try:
             await self._writer.store(arrival)
         except IntegrationFloods:
@@ -96,10 +102,7 @@ class GatewaysDoor:
         except InboxUnavailable:
             raise _Refused(NOT_STORED, slug=listener.slug) from None
 
-    async def _listener(self, scope: Scope) -> Listener:
-        slug = scope["path"][len(PREFIX) :]
-        if fresh := self._directory.known(slug):
-            return fresh
+    async def _found(self, slug: str) -> Listener:
         try:
             listener = await self._directory.find(slug) if 0 < len(slug) <= LONGEST_SLUG else None
         except Exception as error:  # noqa: BLE001 (whatever the database does, the answer is the same)
@@ -126,16 +129,16 @@ def _key(connector: Connector, request: WebhookRequest, now: datetime) -> str:
     return f"{key}@{int(now.timestamp() // REPEAT_SECONDS)}" if connector.REPEATS_ARE_NEWS else key
 
 
-async def _whole_body(scope: Scope, receive: Receive, listener: Listener) -> bytes:
+def _bounded_length(scope: Scope, listener: Listener) -> None:
     for name, value in scope["headers"]:
         if name == b"content-length" and (
             len(value) > LONGEST_LENGTH or not value.isdigit() or int(value) > LARGEST_BODY
         ):
             raise _Refused(TOO_LARGE, slug=listener.slug)
-    message = await receive()
-    if not message.get("more_body") and message["type"] != "http.disconnect":
-        body: bytes = message.get("body", b"")
-        return _bounded(body, listener)
+
+
+async def _whole_body(message: Message, receive: Receive, listener: Listener) -> bytes:
+    """Return the body that begins with `message`: nearly every webhook comes in one piece and needs no clock."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             return await _rest_of_body(message, receive, listener)
@@ -149,16 +152,11 @@ async def _rest_of_body(message: Message, receive: Receive, listener: Listener) 
         if message["type"] == "http.disconnect":
             raise _Refused(TOO_SLOW, "disconnected", listener.slug)
         body += message.get("body", b"")
-        _bounded(body, listener)
+        if len(body) > LARGEST_BODY:
+            raise _Refused(TOO_LARGE, slug=listener.slug)
         if not message.get("more_body"):
             return bytes(body)
         message = await receive()
-
-
-def _bounded(body: "bytes | bytearray", listener: Listener) -> bytes:
-    if len(body) > LARGEST_BODY:
-        raise _Refused(TOO_LARGE, slug=listener.slug)
-    return body  # type: ignore[return-value]
 
 
 def _original_path(scope: Scope) -> str:

@@ -8,10 +8,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 import structlog
@@ -32,6 +31,7 @@ SELECT * FROM unnest($1::int[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[
 ON CONFLICT (integration_id, event_key, body_digest) DO NOTHING
 RETURNING id, integration_id
 """
+"""The columns are those of `Arrival`, in its order."""
 
 _log = structlog.get_logger(__name__)
 
@@ -44,20 +44,26 @@ class IntegrationFloods(InboxUnavailable):
     """One integration fills half of the queue; it is slowed down so that the others get through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One verified webhook on its way into the inbox."""
+class Arrival(NamedTuple):
+    """One verified webhook on its way into the inbox. A tuple, so that a batch turns into columns in one step."""
 
     integration_id: int
     event_key: str
-    body: bytes = field(repr=False)
-    headers: bytes = field(repr=False)
+    body: bytes
+    body_digest: bytes
+    """Tells two bodies under one event key apart."""
+    headers: bytes
     received_at: datetime
 
-    @property
-    def digest(self) -> bytes:
-        """Tell two bodies under one event key apart."""
-        return blake2b(self.body, digest_size=16).digest()
+    @classmethod
+    def of(cls, integration_id: int, event_key: str, body: bytes, headers: bytes, received_at: datetime) -> "Arrival":
+        """Return the row for `body`."""
+        digest = blake2b(body, digest_size=16).digest()
+        return cls(integration_id, event_key, body, digest, headers, received_at)
+
+    def __repr__(self) -> str:
+        """Say what arrived, and nothing of what is in it."""
+        return f"Arrival(integration_id={self.integration_id}, received_at={self.received_at.isoformat()})"
 
 
 class InboxWriter:
@@ -102,19 +108,19 @@ class InboxWriter:
 
     async def _flush(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
-            for arrival, _ in batch:
-                self._waiting_bytes -= len(arrival.body)
-                self._per_integration[arrival.integration_id] -= 1
+            waiting, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+            batch, answers = zip(*waiting, strict=True)
+            self._waiting_bytes -= sum(len(arrival.body) for arrival in batch)
+            self._per_integration.subtract(arrival.integration_id for arrival in batch)
             try:
-                await self._commit([arrival for arrival, _ in batch])
+                await self._commit(batch)
             except InboxUnavailable as error:
-                _answer(batch, error)
+                _answer(answers, error)
             except Exception as error:  # noqa: BLE001 (an unanswered webhook is sent again, a dead flusher answers none)
                 _log.exception("inbox.flush_failed")
-                _answer(batch, InboxUnavailable(type(error).__name__))
+                _answer(answers, InboxUnavailable(type(error).__name__))
             else:
-                _answer(batch, None)
+                _answer(answers, None)
 
     async def _commit(self, batch: Sequence[Arrival]) -> None:
         started = time.perf_counter()
@@ -138,24 +144,17 @@ class InboxWriter:
             await self._commit(batch[:middle])
             await self._commit(batch[middle:])
             return
-        safe_key = f"blake2b:{batch[0].digest.hex()}"
+        safe_key = f"blake2b:{batch[0].body_digest.hex()}"
         if batch[0].event_key == safe_key:
             _log.error("inbox.row_refused", integration=self._slugs(batch[0].integration_id))
             await self._hang_up()  # if it is the connection and not the row, the next one does better
             raise InboxUnavailable("row refused")
-        await self._commit([replace(batch[0], event_key=safe_key)])
+        await self._commit([batch[0]._replace(event_key=safe_key)])
 
     async def _write(self, batch: Sequence[Arrival]) -> list[int]:
         insert = self._insert if self._insert is not None else await self._connect()
-        rows = await insert.fetch(
-            [arrival.integration_id for arrival in batch],
-            [arrival.event_key for arrival in batch],
-            [arrival.body for arrival in batch],
-            [arrival.digest for arrival in batch],
-            [arrival.headers for arrival in batch],
-            [arrival.received_at for arrival in batch],
-            timeout=COMMIT_TIMEOUT_SECONDS,
-        )
+        columns = zip(*batch, strict=True)
+        rows = await insert.fetch(*columns, timeout=COMMIT_TIMEOUT_SECONDS)
         self._count(batch, Counter(integration_id for _, integration_id in rows))
         return [row_id for row_id, _ in rows]
 
@@ -191,8 +190,8 @@ _AWAY: Final = (
 )
 
 
-def _answer(batch: Sequence[tuple[Arrival, "asyncio.Future[None]"]], error: Exception | None) -> None:
-    for _, done in batch:
+def _answer(answers: Sequence["asyncio.Future[None]"], error: Exception | None) -> None:
+    for done in answers:
         if done.done():  # the gateway hung up meanwhile; its webhook counts all the same
             continue
         if error is None:

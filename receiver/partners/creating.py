@@ -21,7 +21,7 @@ from receiver.partners.new_payout import (
     QuotedPayout,
 )
 from receiver.partners.operation import Call, Operation, operation
-from receiver.partners.payout_shown import PayoutShown, show
+from receiver.partners.payout_shown import PayoutShown, show, show_new
 from receiver.partners.payouts import find
 from receiver.partners.refusals import Refusal
 from workers.apply import send_apply
@@ -82,6 +82,7 @@ def create_payout(call: Call, body: NewPayout) -> PayoutShown:
 def _direct(call: Call, body: NewDirectPayout) -> Created:
     asked = DirectPayout(
         organisation=call.caller.organisation,
+        organisation_id=call.caller.organisation_id,
         test_mode=call.caller.test_mode,
         amount_minor=to_minor(body.amount, body.currency),
         currency=body.currency,
@@ -136,6 +137,8 @@ def answer(call: Call, created: Created) -> PayoutShown:
     call.payout_id = created.id
     call.headers["location"] = f"/v1/payouts/{created.id}"
     call.then(lambda: _enqueue(created))
+    if created.standing and not created.is_of_a_quote:
+        return show_new(created.standing, created.steps)
     return show(call.session, [find(call, created.id)])[0]
 
 

@@ -11,6 +11,7 @@ from models.money import to_text
 from models.payout import Payout, PayoutEvent
 from models.quote import Quote
 from payouts.payload import as_shown
+from payouts.standing import Standing
 from receiver.partners.shapes import Moment, Shown
 
 
@@ -83,17 +84,17 @@ def show(session: Session, payouts: Sequence[Payout]) -> list[PayoutShown]:
     for payout_id, status, occurred_at, created_at in session.exec(events):
         steps[payout_id].append({"status": status, "at": occurred_at or created_at})
     used = _quotes(session, payouts)
-    return [
-        PayoutShown.model_validate(
-            {
-                **as_shown(payout),
-                "timeline": steps[payout.id],
-                "balance_id": payout.balance_id,
-                "quote": used.get(payout.quote_id or ""),
-            }
-        )
-        for payout in payouts
-    ]
+    return [_shown(payout, steps[payout.id], used.get(payout.quote_id or "")) for payout in payouts]
+
+
+def show_new(standing: Standing, steps: Sequence[PayoutStatus]) -> PayoutShown:
+    """Return a payout that was written a moment ago, of no quote, without reading it again."""
+    return _shown(standing, [{"status": step, "at": standing.created_at} for step in steps], None)
+
+
+def _shown(payout: Payout | Standing, timeline: list[dict[str, Any]], quote: QuoteUsed | None) -> PayoutShown:
+    more = {"timeline": timeline, "balance_id": payout.balance_id, "quote": quote}
+    return PayoutShown.model_validate({**as_shown(payout), **more})
 
 
 def _quotes(session: Session, payouts: Sequence[Payout]) -> dict[str, QuoteUsed]:

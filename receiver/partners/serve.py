@@ -165,10 +165,13 @@ def _told_no(asked: Asked | None, refusal: Refusal, now: datetime) -> Given:
     problem = refusal.problem()
     headers = {name: value for name, value in problem.headers.items() if name != "content-length"}
     given = Given(problem.status, headers, problem.body)
-    with transaction() as session:  # the rule's own was rolled back, whatever it had written
-        if known := recall(session, asked):
-            return known
-        remember(session, asked, given, None, now)
+    try:
+        with transaction() as session:  # the rule's own was rolled back, whatever it had written
+            if known := recall(session, asked):
+                return known
+            remember(session, asked, given, None, now)
+    except Refused as refused:  # somebody has used the key for something else meanwhile
+        raise Refusal(refused.code, str(refused)) from None
     return given
 
 
