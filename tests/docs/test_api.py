@@ -114,7 +114,7 @@ def test_a_balance_and_a_payout_of_it_are_as_shown(door: Door) -> None:
 
     assert as_shown(shown, ANSWERS[1]), shown
     assert listed["data"] == [shown]
-    assert [entry["kind"] for entry in entries["data"]] == ["held", "reserved", "credited"]
+    assert {entry["kind"] for entry in entries["data"]} == {"credited", "reserved", "held"}
     assert (paid["status"], paid["amount"], paid["balance_id"]) == ("scheduled", "250.00", balance.id)
     assert paid["scheduled_at"] == "2026-05-13T04:00:00Z"
     assert (afterwards["available"], afterwards["transfer_frequency"]) == ("550.00", "never")
