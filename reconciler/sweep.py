@@ -20,7 +20,7 @@ FORGOTTEN_AFTER: Final = timedelta(seconds=2)
 SWEPT_AGAIN_AFTER: Final = timedelta(seconds=10)
 """A long queue must not be queued a second time every second."""
 LONGEST_BACKLOG: Final = 20
-"""Messages, more than a sweep makes. What waits in them is still due, and would be found again every second: the workers
+"""Messages, more than a sweep makes. What waits in them is still due, and would be found again every second: workers
 would look at it over and over, and while they are away Redis would fill up."""
 MOST: Final = 5_000
 
