@@ -19,8 +19,9 @@ FORGOTTEN_AFTER: Final = timedelta(seconds=2)
 """Committed work is normally taken up within milliseconds."""
 SWEPT_AGAIN_AFTER: Final = timedelta(seconds=10)
 """A long queue must not be queued a second time every second."""
-LONGEST_BACKLOG: Final = 100
-"""Messages. While the workers are away, the same deliveries would be queued again every second until Redis is full."""
+LONGEST_BACKLOG: Final = 20
+"""Messages, more than a sweep makes. What waits in them is still due, and would be found again every second: workers
+would look at it over and over, and while they are away Redis would fill up."""
 MOST: Final = 5_000
 
 _log = structlog.get_logger(__name__)

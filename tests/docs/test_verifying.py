@@ -3,7 +3,7 @@
 import json
 import time
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -97,8 +97,11 @@ def test_nothing_else_is(judge: Judge) -> None:
     assert dict(zip(cases, judge(list(cases.values())), strict=True)) == dict.fromkeys(cases, False)
 
 
-def test_the_public_key_verifies_what_we_send_and_nothing_else(tmp_path: Path) -> None:
-    judge = verifiers.public_key(tmp_path)
+@pytest.mark.parametrize("prepare", [verifiers.public_key, verifiers.public_key_in_node])
+def test_the_public_key_verifies_what_we_send_and_nothing_else(
+    prepare: Callable[[Path], Judge], tmp_path: Path
+) -> None:
+    judge = prepare(tmp_path)
     keyed = partial(a_case, secret=public_key(PRIVATE_KEY))
     mine = (PRIVATE_KEY,)
     ours = keyed(mine).headers["webhook-signature"]

@@ -80,6 +80,11 @@ def public_key(folder: Path) -> Judge:
     return partial(verdicts, [sys.executable, "verifier.py"], folder)
 
 
+def public_key_in_node(folder: Path) -> Judge:
+    (folder / "verifier.mjs").write_text(examples("Public key, in Node", "js") + _NODE)
+    return partial(verdicts, ["node", "verifier.mjs"], folder)
+
+
 def node(folder: Path) -> Judge:
     (folder / "verifier.mjs").write_text(examples("Node", "js") + _NODE)
     return partial(verdicts, ["node", "verifier.mjs"], folder)

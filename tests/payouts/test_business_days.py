@@ -1,12 +1,15 @@
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from typing import Final
+from zoneinfo import available_timezones
 
+import holidays
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.money import ASSET_EXPONENTS
-from payouts.business_days import CALENDARS, is_business_day, next_business_day, opening
+from models.money import ASSET_EXPONENTS, exponent
+from payouts.business_days import CALENDARS, Calendar, is_business_day, next_business_day, opening, zone_of
+from receiver.partners.fields import currencies
 from tests.concurrency import at_once
 from tests.laws import IN_MEMORY
 
@@ -68,14 +71,57 @@ def test_every_calendar_has_a_next_day_which_begins_later_than_now(currency: str
     assert day - now.date() < timedelta(days=15)
 
 
-@pytest.mark.parametrize("calendar", CALENDARS.values(), ids=list(CALENDARS))
-def test_every_calendar_in_the_table_exists(calendar: object) -> None:
-    currency = next(code for code, found in CALENDARS.items() if found is calendar)
+FEWEST: Final = 3
+"""Weekdays a year on which a bank is closed. The Eurosystem's TARGET has as few in 2027; a calendar that has fewer has
+run out of years."""
 
-    ZoneInfo(CALENDARS[currency].zone)
-    holidays = [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
-    weekdays = [day for day in holidays if day.weekday() < 4 and not is_business_day(currency, day)]
-    assert weekdays, "a calendar without a single holiday is no calendar"
+
+@pytest.mark.parametrize(("currency", "calendar"), CALENDARS.items(), ids=[*CALENDARS])
+def test_every_calendar_in_the_table_exists_and_knows_next_year(currency: str, calendar: Calendar) -> None:
+    """When it fails because a year has come that the library does not know, the library is to be updated."""
+    assert bool(calendar.market) != bool(calendar.country)
+    if calendar.market:
+        assert calendar.market in holidays.list_supported_financial()
+    else:
+        assert calendar.country in holidays.list_supported_countries()
+        assert calendar.subdivision in (None, *holidays.list_supported_countries()[calendar.country])
+    assert calendar.zone in available_timezones()
+    for year in (datetime.now(UTC).year, datetime.now(UTC).year + 1):
+        days = [date(year, 1, 1) + timedelta(days=n) for n in range(365)]
+        weekend = _weekend(days, currency)
+        closed = [day for day in days if day.weekday() not in weekend and not is_business_day(currency, day)]
+        assert len(closed) >= FEWEST, closed
+
+
+def _weekend(days: list[date], currency: str) -> set[int]:
+    """Return the days of the week on which it never moves."""
+    return set(range(7)) - {day.weekday() for day in days if is_business_day(currency, day)}
+
+
+def test_every_code_of_the_table_is_a_currency() -> None:
+    for code in CALENDARS:
+        assert exponent(code) >= 0
+        assert code not in ASSET_EXPONENTS
+
+
+@pytest.mark.parametrize("currency", sorted({*currencies()} - {*CALENDARS} - {*ASSET_EXPONENTS}))
+def test_any_other_currency_has_the_country_in_its_code_else_monday_to_friday_and_its_day_begins_in_utc(
+    currency: str,
+) -> None:
+    year = datetime.now(UTC).year + 1
+    country = currency[:2]
+    known = holidays.country_holidays(country, years=year) if country in holidays.list_supported_countries() else None
+
+    for day in (date(year, 1, 1) + timedelta(days=n) for n in range(365)):
+        expected = day.weekday() < 5 if known is None else known.is_working_day(day)
+        assert is_business_day(currency, day) == expected, day
+    assert zone_of(currency) == "UTC"
+    assert next_business_day(currency, datetime(year, 12, 31, 23, tzinfo=UTC)).year == year + 1
+
+
+@pytest.mark.parametrize("asset", ASSET_EXPONENTS)
+def test_an_asset_outside_iso_4217_moves_every_day(asset: str) -> None:
+    assert all(is_business_day(asset, date(2027, 1, 1) + timedelta(days=n)) for n in range(365))
 
 
 def test_threads_that_are_first_together_see_the_same_year() -> None:
