@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
+from unittest.mock import patch
 
 import orjson
 import psycopg
 from psycopg.types.json import Json, Jsonb
 from sqlalchemy import event
+from sqlmodel import Session
 
-from models.database import engine
+from models.database import Quick, engine
 
 Statement = tuple[str, Mapping[str, Any]]
 
@@ -38,15 +40,22 @@ _DIGITS: Final = 28
 
 @contextmanager
 def catching() -> Iterator[list[Statement]]:
-    """Catch everything that this process sends through the engine, as the driver is given it."""
+    """Catch everything that this process sends, as the driver is given it."""
     caught: list[Statement] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
         caught.append((statement, dict(parameters or {})))
 
+    run = Quick.run
+
+    def note_quick(quick: Quick, session: Session, parameters: Mapping[str, Any]) -> "psycopg.Cursor[Any]":
+        caught.append((quick.text, dict(parameters)))
+        return run(quick, session, parameters)
+
     event.listen(engine(), "before_cursor_execute", note)
     try:
-        yield caught
+        with patch.object(Quick, "run", note_quick):
+            yield caught
     finally:
         event.remove(engine(), "before_cursor_execute", note)
 

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, Column, Identity, Index, LargeBinary, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, Session, SQLModel
 
-from models.database import metadata
+from models.database import Quick, metadata
 
 
 class AuditLine(SQLModel, table=True, metadata=metadata):
@@ -75,14 +75,14 @@ def record(  # noqa: PLR0913 (one for each column, by name)
         "after": _json(after),
         "request_id": request_id,
     }
-    session.connection().execute(_ADD, line)
+    _ADD.run(session, line)
 
 
 def _json(values: Mapping[str, Any] | None) -> str | None:
     return None if values is None else orjson.dumps(dict(values)).decode()
 
 
-_ADD: Final = text(
+_ADD: Final = Quick(
     """
     INSERT INTO audit (recorded_at, actor, action, entity, before, after, request_id)
     VALUES (:now, :actor, :action, :entity, CAST(:before AS jsonb), CAST(:after AS jsonb), :request_id)

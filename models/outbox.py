@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, text
 from sqlmodel import Field, Session, SQLModel
 
-from models.database import metadata
+from models.database import Quick, metadata
 from models.ids import RANDOM_BYTES, new_id
 
 
@@ -150,10 +150,7 @@ def _owe_all(session: Session, announcements: Sequence[Announcement], now: datet
     events = {event.id: event for event in announcements}
     stamp = new_id("dlv")[: -2 * RANDOM_BYTES]
     asked = {"rows": _as_json(announcements), "now": now, "stamp": stamp}
-    return [
-        Owed(row.id, row.endpoint_id, events[row.event_id], is_leased=False)
-        for row in session.connection().execute(_TELL, asked)
-    ]
+    return [Owed(row.id, row.endpoint_id, events[row.event_id], is_leased=False) for row in _TELL.run(session, asked)]
 
 
 class _Places:
@@ -201,7 +198,7 @@ _INSERT_EVENTS: Final = """
 """
 _WRITE_EVENTS: Final = text(_INSERT_EVENTS)
 
-_TELL: Final = text(
+_TELL: Final = Quick(
     f"""
     WITH e AS ({_INSERT_EVENTS} RETURNING id, payout_id, organisation_id, test_mode, sequence, status)
     INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at)

@@ -4,6 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
+import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from settings import InvalidSettings, settings
@@ -30,7 +31,7 @@ def new_key() -> str:
 
 def seal(value: Any) -> bytes:
     """Return a JSON value sealed under the newest key."""
-    return _keys().encrypt(json.dumps(value).encode())
+    return _keys().encrypt(orjson.dumps(value))
 
 
 def unseal(sealed: bytes, *, max_age_seconds: int | None = None) -> Any:

@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from connectors import UnknownConnector, connector_class
 from connectors._base import Account, Connector
+from models.database import Quick
 from models.integration import Integration, IntegrationSecrets
 from models.sealed import CannotOpen
 
@@ -50,7 +51,7 @@ AnyIntegration = Integration | Candidate
 def candidates(session: Session, *, test_mode: bool, gateway: str | None) -> list[Candidate]:
     """Return the active integrations of that mode, and of that slug or gateway, in the order they were added in."""
     asked = {"test_mode": test_mode, "gateway": gateway}
-    return [Candidate(*row) for row in session.connection().execute(_CANDIDATES, asked)]
+    return [Candidate(*row) for row in _CANDIDATES.run(session, asked)]
 
 
 def connect(integration: Integration) -> Connected:
@@ -85,7 +86,7 @@ def usable(session: Session, ids: Iterable[int]) -> dict[int, Connected]:
     return usable
 
 
-_CANDIDATES: Final = text(
+_CANDIDATES: Final = Quick(
     f"""
     SELECT {", ".join(column.name for column in fields(Candidate))} FROM integration
     WHERE is_active AND test_mode = :test_mode

@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from models.api_key import ApiKey, Scope, digest_of, is_well_formed, new_key
 from models.audit import record
+from models.database import Quick
 from models.organisation import Organisation
 from payouts.create import Refused
 from payouts.payload import rfc3339
@@ -110,7 +111,7 @@ def authenticate(session: Session, key: str, now: datetime) -> Caller | None:
     """
     if not is_well_formed(key):
         return None
-    row = session.connection().execute(_FIND, {"digest": digest_of(key), "now": now}).one_or_none()
+    row = _FIND.run(session, {"digest": digest_of(key), "now": now}).fetchone()
     return Caller(row.organisation_id, row.id, row.test_mode, frozenset(row.scopes), row.name) if row else None
 
 
@@ -137,7 +138,7 @@ def _locked(session: Session, key_id: str) -> ApiKey:
     return row
 
 
-_FIND: Final = text(
+_FIND: Final = Quick(
     """
     SELECT k.id, k.organisation_id, k.test_mode, k.scopes, o.name
     FROM api_key k JOIN organisation o ON o.id = k.organisation_id

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.balance import Account, EntryKind
+from models.database import Quick
 from models.ids import new_id
 from models.lifecycle import PayoutStatus
 from payouts.polling import next_poll_at
@@ -49,7 +50,7 @@ def hold(session: Session, payout_id: str, balance_id: str, amount_minor: int, n
     no longer, which is what a balance that everybody uses can bear.
     """
     wanted = {"id": new_id("ltx"), "payout": payout_id, "balance": balance_id, "amount": amount_minor, "now": now}
-    return session.connection().execute(_HOLD, wanted).rowcount > 0
+    return _HOLD.run(session, wanted).rowcount > 0
 
 
 def take_locks(session: Session, standings: Iterable[Standing]) -> None:
@@ -172,7 +173,7 @@ PAYABLE: Final = """
 """
 """What has to hold of `balance b` beside the money. payouts/balances.py says which part of it does not."""
 
-_HOLD: Final = text(
+_HOLD: Final = Quick(
     f"""
     WITH payer AS MATERIALIZED (
         SELECT b.id FROM balance b

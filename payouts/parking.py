@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlmodel import Session
 
+from models.database import Quick
 from models.integration import Integration
 from models.payout import Payout
 from models.switch import Switch
@@ -46,8 +47,8 @@ def switched_off(
     """Return a switch that holds payouts of this kind, the one that lasts longest; or None."""
     of = {"gateway": integration.connector, "integration": integration.slug}
     of |= {"currency": currency, "partner": organisation_id}
-    switch_id = session.connection().execute(_HOLDS, {"now": now, **of}).scalar()
-    return session.get(Switch, switch_id) if switch_id else None
+    found = _HOLDS.run(session, {"now": now, **of}).fetchone()
+    return session.get(Switch, found.id) if found else None
 
 
 def may_leave(session: Session, payout: Payout, now: datetime) -> bool:
@@ -109,7 +110,7 @@ _IS_WITHIN: Final = """
 _FROM: Final = "payout p JOIN integration i ON i.id = p.integration_id"
 _UNSENT: Final = f"p.status IN ('pending', 'scheduled') AND p.submission = 'unsent' AND {_IS_WITHIN}"
 
-_HOLDS: Final = text(
+_HOLDS: Final = Quick(
     """
     SELECT id FROM switch WHERE lifted_at IS NULL AND (until IS NULL OR until > :now) AND (
         scope = 'everything' OR (scope = 'gateway' AND target = :gateway)

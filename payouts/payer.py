@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlmodel import Session, select
 
 from models.balance import Balance, BalanceStatus
+from models.database import Quick
 from models.money import to_text
 from payouts.refused import Refused
 
@@ -27,7 +28,7 @@ class Cost:
 def paying_balance(session: Session, organisation_id: str, currency: str, *, test_mode: bool) -> str | None:
     """Return the id of the balance that pays, or None for an organisation without any. Raises `Refused`."""
     wanted = {"organisation": organisation_id, "test_mode": test_mode}
-    balances = {row.currency: row.id for row in session.connection().execute(_BALANCES, wanted)}
+    balances = {row.currency: row.id for row in _BALANCES.run(session, wanted)}
     if balances and currency not in balances:
         raise Refused("balance_missing", f"there is no balance in {currency}; there is one in {', '.join(balances)}")
     return balances.get(currency)
@@ -59,7 +60,7 @@ def not_payable(session: Session, balance: Balance) -> Refused | None:
     return None
 
 
-_BALANCES: Final = text(
+_BALANCES: Final = Quick(
     "SELECT id, currency FROM balance WHERE organisation_id = :organisation AND test_mode = :test_mode ORDER BY id"
 )
 _BELOW: Final = text(

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
+from models.database import Quick
 from models.lifecycle import IN_FLIGHT
 from models.sealed import seal, unseal
 from payouts.create import Refused
@@ -58,8 +59,8 @@ def recall(session: Session, asked: Asked) -> Given | None:
     Raises `TwinAtWork`, and `Refused` when the key stands for something else.
     """
     # One statement, whose snapshot may be older than the lock: a twin that was done in between is found by `remember`.
-    row = session.connection().execute(_RECALL, _names(asked)).one()
-    if not row.is_alone:
+    row = _RECALL.run(session, _names(asked)).fetchone()
+    if row is None or not row.is_alone:
         raise TwinAtWork
     if row.fingerprint is None:
         return None
@@ -83,7 +84,7 @@ def remember(session: Session, asked: Asked, given: Given, payout_id: str | None
         "now": now,
     }
     try:
-        session.connection().execute(_REMEMBER, row)
+        _REMEMBER.run(session, row)
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise
@@ -101,14 +102,14 @@ def _names(asked: Asked) -> dict[str, object]:
     return {**names, "name": f"{caller.organisation_id}/{caller.test_mode}/{asked.key}"}
 
 
-_RECALL: Final = text(
+_RECALL: Final = Quick(
     """
     SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 4837103)) AS is_alone, r.fingerprint, r.sealed
     FROM (VALUES (1)) AS once LEFT JOIN remembered_answer r
         ON r.organisation_id = :organisation AND r.test_mode = :test_mode AND r.key = :key
     """
 )
-_REMEMBER: Final = text(
+_REMEMBER: Final = Quick(
     """
     INSERT INTO remembered_answer (organisation_id, test_mode, key, fingerprint, sealed, payout_id, created_at)
     VALUES (:organisation, :test_mode, :key, :fingerprint, :sealed, :payout, :now)

@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import text
 from sqlmodel import Session
 
+from models.database import Quick
 from models.lifecycle import PayoutStatus
 
 
@@ -111,7 +112,7 @@ _VALUES: Final = {
     **{name: f":{name}" for name in (*_AT_BIRTH, *_BESIDE)},
     "partner_metadata": "CAST(:partner_metadata AS jsonb)",
 }
-_ADD: Final = text(f"INSERT INTO payout ({', '.join(_VALUES)}) VALUES ({', '.join(_VALUES.values())})")  # noqa: S608
+_ADD: Final = Quick(f"INSERT INTO payout ({', '.join(_VALUES)}) VALUES ({', '.join(_VALUES.values())})")  # noqa: S608
 
 
 def new_standing(*, created_at: datetime, **known: Any) -> Standing:
@@ -128,7 +129,7 @@ def add(session: Session, standing: Standing, beside: Mapping[str, Any]) -> None
     row = {name: getattr(standing, name) for name in _AT_BIRTH}
     metadata = row["partner_metadata"]
     row["partner_metadata"] = None if metadata is None else orjson.dumps(metadata).decode()
-    session.connection().execute(_ADD, {**row, **beside})
+    _ADD.run(session, {**row, **beside})
 
 
 def lock_by_keys(session: Session, keys: Iterable[tuple[int, str | None, str | None]]) -> list[Standing]:

@@ -60,11 +60,13 @@ def gateways() -> ASGIApp:
 def partners() -> ASGIApp:
     """Return the partners' door."""
     from receiver.partners import routes as partners_routes
+    from workers import soon
     from workers.outside import outside
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        soon.close()
         if opened := outside.forget():  # a cancellation has asked a gateway
             opened.close()
 

@@ -1,7 +1,9 @@
 """Hand payouts over to their gateways."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import dramatiq
 import structlog
@@ -14,6 +16,9 @@ from workers.apply import queue_what_follows
 from workers.broker import broker
 from workers.outside import outside
 
+LARGEST_MESSAGE: Final = 8
+"""Each is a transaction of its own, and other threads are to have their share."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -25,6 +30,22 @@ def submit(payout_id: str) -> None:
     if hand_over:
         call = _submit(hand_over) if hand_over.begun_at else _prepare(hand_over)
         outside().start(hand_over.integration.id, call)
+
+
+@dramatiq.actor(broker=broker, queue_name="submit")
+def submit_each(payout_ids: list[str]) -> None:
+    """Submit payouts one by one. One that stumbles keeps no other from leaving, and is looked at again by the sweep."""
+    for payout_id in payout_ids:
+        try:
+            submit(payout_id)
+        except Exception:  # noqa: BLE001 (reported in full)
+            _log.exception("payout.not_begun", payout=payout_id)
+
+
+def send_submits(payout_ids: Sequence[str]) -> None:
+    """Queue unsent payouts. Raises one of `QueueAway` while Redis is away."""
+    for start in range(0, len(payout_ids), LARGEST_MESSAGE):
+        submit_each.send(list(payout_ids[start : start + LARGEST_MESSAGE]))
 
 
 def send_submit(payout_id: str) -> None:

@@ -25,8 +25,7 @@ from receiver.partners.payout_shown import PayoutShown, show, show_new
 from receiver.partners.payouts import find
 from receiver.partners.refusals import Refusal
 from workers.apply import send_apply
-from workers.deliver import send_deliver
-from workers.submit import send_submit
+from workers.soon import deliver_soon, submit_soon
 
 OF_QUOTES: Final = ("quote_unknown", "quote_foreign", "quote_expired", "quote_already_used")
 OF_BALANCES: Final = (
@@ -144,8 +143,8 @@ def answer(call: Call, created: Created) -> PayoutShown:
 
 def _enqueue(created: Created) -> None:
     if created.is_due:
-        send_submit(created.id)
-    send_deliver(created.deliveries)
+        submit_soon(created.id)
+    deliver_soon(created.deliveries)
     send_apply(created.released)
 
 

@@ -18,8 +18,7 @@ from receiver.partners.refusals import Refusal
 from receiver.partners.shapes import Body, Shown
 from settings import settings
 from workers.apply import send_apply
-from workers.deliver import send_deliver
-from workers.submit import send_submit
+from workers.soon import deliver_soon, submit_soon
 
 HEADER: Final = "X-Internal-Secret"
 
@@ -169,8 +168,8 @@ def create_internal_payout(call: Call, body: InternalPayout) -> InternalPayoutCr
 
 
 def _enqueue(created: Created) -> None:
-    send_submit(created.id)
-    send_deliver(created.deliveries)
+    submit_soon(created.id)
+    deliver_soon(created.deliveries)
     send_apply(created.released)
 
 

@@ -29,7 +29,13 @@ def test_a_rate_is_set_and_listed_exactly_as_it_was_typed() -> None:
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [(["EUR", "USD", "much"], 2), (["EUR", "USD", "0"], 1), (["EUR", "ZZZ", "1"], 1), (["EUR", "USD", "nan"], 1)],
+    [
+        (["EUR", "USD", "much"], 2),
+        (["EUR", "USD", "1e-2000000"], 1),
+        (["EUR", "USD", "0"], 1),
+        (["EUR", "ZZZ", "1"], 1),
+        (["EUR", "USD", "nan"], 1),
+    ],
 )
 def test_nonsense_is_no_rate(words: list[str], code: int) -> None:
     assert run("rates", "set", *words).exit_code == code
@@ -54,6 +60,8 @@ def test_a_fee_is_set_anew_and_listed() -> None:
         (["nobody", "EUR", "--seconds", "1"], 1),
         (["main", "ZZZ", "--seconds", "1"], 2),
         (["main", "EUR", "--seconds", "0"], 2),
+        (["main", "EUR", "--seconds", "9999999999"], 1),
+        (["main", "EUR", "--seconds", "1", "--network", "Two Words"], 1),
         (["main", "EUR"], 2),
         (["main", "EUR", "--seconds", "1", "--fixed", "0.001"], 2),
         (["main", "EUR", "--seconds", "1", "--percent", "100"], 1),
