@@ -192,3 +192,11 @@ def test_it_ends_with_the_process_that_started_it() -> None:
 def _python(script: str, folder: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", script, str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT)
+
+
+def test_it_compresses_its_log_in_the_cheapest_way_that_its_build_has(server: Postgres) -> None:
+    with psycopg.connect(server.url()) as connection:
+        row = connection.execute("SELECT setting, enumvals FROM pg_settings WHERE name = 'wal_compression'").fetchone()
+
+    assert row is not None
+    assert row[0] == ("lz4" if "lz4" in row[1] else "pglz")

@@ -436,6 +436,32 @@ def test_those_that_wait_behind_others_do_not_hide_a_head(now: datetime) -> None
     assert [heads[-1].id] in found
 
 
+def test_a_sweep_reads_what_is_due_and_no_more(now: datetime) -> None:
+    an_endpoint()
+    some_payouts(25)
+    due = set(all_ids()[:4])
+    with transaction() as session:
+        later = text("UPDATE delivery SET next_attempt_at = :later WHERE id <> ALL(:due)")
+        session.connection().execute(later, {"later": now + HOUR, "due": list(due)})
+        session.connection().execute(text("ANALYZE delivery"))
+
+    with transaction() as session:
+        explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {sweeping.SWEEP.text}")
+        (plan,) = session.connection().execute(explain, {"now": now, "most": 5_000}).scalar_one()
+
+    assert dict(_rows(plan["Plan"]))["d_3"] == 4
+    assert set(do_sweep(now)) == due
+
+
+def _rows(node: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Return how many rows of each part that reads deliveries were looked at, those that were thrown away too."""
+    if node.get("Relation Name") == "delivery":
+        looked_at = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        yield node["Alias"], looked_at * node["Actual Loops"]
+    for child in node.get("Plans", ()):
+        yield from _rows(child)
+
+
 def test_the_most_overdue_is_one_that_could_have_gone(now: datetime) -> None:
     an_endpoint()
     an_endpoint(not_before=now + HOUR)
