@@ -1,0 +1,66 @@
+"""What is queued soon is queued: in few messages, whatever the queue does, and before the process ends."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+import redis
+
+from workers import submit as submitting
+from workers.soon import Gatherer
+from workers.submit import submit_each
+
+
+def test_what_comes_while_another_message_is_under_way_goes_in_one() -> None:
+    sent: list[list[str]] = []
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def send(ids: Sequence[str]) -> None:
+        sent.append(list(ids))
+        under_way.set()
+        assert go_on.wait(5)
+
+    gatherer = Gatherer(send)
+    gatherer.add(["a"])
+    assert under_way.wait(5)
+    for each in ("b", "c", "d"):
+        gatherer.add([each])
+    go_on.set()
+    gatherer.close()
+
+    assert sent == [["a"], ["b", "c", "d"]]
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError("away"), ZeroDivisionError("planted")])
+def test_a_message_that_is_lost_keeps_no_later_one_back(error: Exception) -> None:
+    sent: list[str] = []
+    failed = threading.Event()
+
+    def send(ids: Sequence[str]) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise error
+        sent.extend(ids)
+
+    gatherer = Gatherer(send)
+    gatherer.add(["lost"])
+    assert failed.wait(5)
+    gatherer.add(["sent"])
+    gatherer.close()
+
+    assert sent == ["sent"]
+
+
+def test_of_several_payouts_one_that_stumbles_keeps_no_other_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def begin(payout_id: str) -> None:
+        begun.append(payout_id)
+        if payout_id == "pay_2":
+            raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(submitting, "submit", begin)
+
+    submit_each(["pay_1", "pay_2", "pay_3"])
+
+    assert begun == ["pay_1", "pay_2", "pay_3"]
