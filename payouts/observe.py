@@ -135,7 +135,7 @@ class _Batch:
         """Join one piece of evidence into its payout."""
         update = item.update
         self.touched[standing.id] = standing
-        note = self._contradiction(standing, update)
+        note = self._contradiction(standing, item)
         if update.reference and standing.gateway_reference is None:
             book.learn(standing, update.reference)
             self._learnt.append(standing)
@@ -212,7 +212,7 @@ class _Batch:
             return
         is_word = item.source is not Source.OPERATOR and item.update.status is not None
         is_word = is_word and (item.source is Source.SUBMISSION or not item.update.awaits_start)
-        if is_word and standing.submission in (*_NOT_YET_CONFIRMED, "not_received"):
+        if is_word and standing.submission in (*_NOT_YET_CONFIRMED, SubmissionState.NOT_RECEIVED):
             standing.submission = SubmissionState.ACCEPTED
         standing.last_evidence_at = self.now
         standing.last_evidence_source = item.source
@@ -258,8 +258,9 @@ class _Batch:
         standing.estimated_delivery_at = update.estimated_delivery_at or standing.estimated_delivery_at
 
     @staticmethod
-    def _contradiction(standing: Standing, update: PayoutUpdate) -> str | None:
+    def _contradiction(standing: Standing, item: Evidence) -> str | None:
         """Return why a person should look, or None. The status joins all the same."""
+        update = item.update
         if update.amount_minor is not None and update.currency is not None:
             if update.currency != standing.currency:
                 return "currency_differs"
@@ -270,6 +271,10 @@ class _Batch:
         later = standing.occurred_at is None or update.occurred_at is None or update.occurred_at > standing.occurred_at
         if update.status is PayoutStatus.DELIVERED and standing.status in _UNDONE and later:
             return "delivered_after_" + standing.status
+        is_of_the_gateway = item.source not in (Source.PARTNER, Source.OPERATOR) and not update.awaits_start
+        moves = update.status not in (None, *_UNDONE)
+        if standing.submission == SubmissionState.NOT_RECEIVED and is_of_the_gateway and moves:
+            return "received_after_all"  # its money was given back, and another attempt may have been made
         return None
 
 

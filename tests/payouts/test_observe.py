@@ -281,6 +281,28 @@ def test_delivered_after_it_was_undone_is_disputed(database: None, undone: Payou
     assert (disputed.status, disputed.dispute) == (S.RETURNED, f"delivered_after_{undone}")
 
 
+@pytest.mark.parametrize("source", [Source.WEBHOOK, Source.POLL])
+def test_what_was_not_received_and_moves_after_all_is_disputed(database: None, source: Source) -> None:
+    payout = a_payout(submission=SubmissionState.NOT_RECEIVED)
+
+    _observe(some_evidence(payout, S.BROADCAST, source=source))
+
+    disputed = get_payout(payout.id)
+    assert (disputed.status, disputed.submission) == (S.BROADCAST, SubmissionState.ACCEPTED)
+    assert (disputed.is_disputed, disputed.dispute) == (True, "received_after_all")
+
+
+@pytest.mark.parametrize(("said", "source"), [(S.FAILED, Source.POLL), (S.BROADCAST, Source.OPERATOR)])
+def test_what_was_not_received_and_moves_nothing_is_not_disputed(
+    database: None, said: PayoutStatus, source: Source
+) -> None:
+    payout = a_payout(submission=SubmissionState.NOT_RECEIVED)
+
+    _observe(some_evidence(payout, said, source=source))
+
+    assert not get_payout(payout.id).is_disputed
+
+
 def test_delivered_news_older_than_the_failure_is_not_disputed(database: None) -> None:
     payout = a_payout()
 
