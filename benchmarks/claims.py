@@ -23,12 +23,12 @@ from benchmarks.tables import Check, Figure
 HISTORY: Final = (20_000, 200_000, 2_000_000)
 LOOKS: Final = 200
 """In a round, by the worker's own sizes: each is followed by the claims of what it has found. Fewer have no p99."""
-MOST_ROUNDS: Final = 5
+MOST_ROUNDS: Final = 3
 """For which there are heads enough."""
 SWEEPS: Final = 8
 PRUNES: Final = 5
 LONGEST_CLAIM_MS: Final = 5.0
-LONGEST_SWEEP_MS: Final = 50.0
+LONGEST_SWEEP_MS: Final = 100.0
 LONGEST_PRUNE_MS: Final = 100.0
 MOST_GROWTH: Final = 1.5
 

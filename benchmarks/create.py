@@ -1,8 +1,9 @@
 """Payouts created a second, with hold, audit line and idempotency, against pgbench running the same statements.
 
 One creation is made in this process and the statements that it sends are caught; pgbench then runs just these, with
-new ids in each transaction, on the same database, in turn with the partners' door. Nothing is pinned: the door, the
-load generator and PostgreSQL share the machine, as pgbench and PostgreSQL do. No worker runs, so nothing is submitted.
+new ids in each transaction, on the same database, in turn with the partners' door. The door runs as one process for
+each of two cores, as pgbench has two threads, and as a lone process beside that. Nothing is pinned: door, load
+generator and PostgreSQL share the machine, as pgbench and PostgreSQL do. No worker runs, so nothing is submitted.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from benchmarks import payers
@@ -23,7 +25,7 @@ from embedded.binaries import postgres_folder
 
 CONNECTIONS: Final = 32
 CLIENTS: Final = 16
-"""Of pgbench: as many as the door has threads."""
+"""Of pgbench."""
 MOST_PER_SECOND: Final = 3_000
 OPEN_LOOP_SHARE: Final = 0.5
 WARM_UP: Final = 20
@@ -44,36 +46,43 @@ def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
     from telemetry import logs
 
     logs.configure("benchmarks", "warning")
-    crew = ground.crew()
+    crews = [ground.crew(), ground.crew(RATCHET_PARTNERS_PORT=f"{ground.ports['more partners']}")]
     with payers.payers(ground.real, f"http://127.0.0.1:{ground.ports['sink']}/hooks") as keys:
         payers.pay_in(ground.real)
         caught = asyncio.run(one_creation(keys[0]))
-        crew.start_one("partners")
         try:
-            wait_for(lambda: is_open(ground.ports["partners"]), 30, "the partners' door")
+            for number, crew in enumerate(crews):
+                crew.start_one("partners", instance=f"partners-{number}")
+            for port in ("partners", "more partners"):
+                wait_for(lambda port=port: is_open(ground.ports[port]), 30, "the partners' door")  # type: ignore[misc]
             return [
                 _measure(ground, seconds, rounds, variant, keys[:number], caught)
                 for variant, number in VARIANTS.items()
             ]
         finally:
-            crew.stop()
+            for crew in crews:
+                crew.stop()
 
 
 def _measure(
     ground: Ground, seconds: float, rounds: int, variant: str, keys: Sequence[str], caught: Sequence[Statement]
 ) -> Figure:
-    values: dict[str, list[float]] = {"ratchet": [], "pgbench": []}
+    values: dict[str, list[float]] = {"ratchet": [], "its door as one process": [], "pgbench": []}
     p99: list[float] = []
-    _created(ground, keys, 1.0)  # everything loaded and connected
+    both = {"second_port": ground.ports["more partners"]}
+    _created(ground, keys, 1.0, **both)  # everything loaded and connected
     for _ in range(rounds):
-        values["ratchet"].append(_created(ground, keys, seconds).rate)
+        values["ratchet"].append(_created(ground, keys, seconds, **both).rate)
+        values["its door as one process"].append(_created(ground, keys, seconds).rate)
         values["pgbench"].append(_same_by_pgbench(ground, len(keys), caught, seconds))
         rate = values["ratchet"][-1] * OPEN_LOOP_SHARE
-        p99.append(_created(ground, keys, seconds, rate=rate).p99_ms)
+        p99.append(_created(ground, keys, seconds, rate=rate, **both).p99_ms)
     figure = Figure(f"create, {variant}", "payouts/s", values)
     figure.ratio("ratchet", "pgbench", 0.25)
     figure.checks.append(Check("p99 at half of that rate, open loop", p99, 100, at_most=True, unit=" ms"))
+    one = [a / b for a, b in zip(values["its door as one process"], values["pgbench"], strict=True)]
     figure.notes.append(f"One creation is {len(caught)} statements. After every run the books were proved.")
+    figure.notes.append(f"One process of the door ÷ pgbench: {median(one):.2f} [{min(one):.2f}–{max(one):.2f}].")
     return figure
 
 

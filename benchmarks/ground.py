@@ -48,7 +48,7 @@ class Ground:
         self.folder = Path(tempfile.mkdtemp(prefix="ratchet-bench-"))
         self.folder.chmod(0o711)
         self._started: list[Popen[bytes]] = []
-        names = ("receiver", "sink", "bare", "naive", "operators", "partners")
+        names = ("receiver", "sink", "bare", "naive", "operators", "partners", "more partners")
         self.ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
         self.house = House(self.folder, durable=True, ignore_given=True).__enter__()
         try:
@@ -71,7 +71,8 @@ class Ground:
 
     def _furnish(self) -> None:
         ports = {
-            f"RATCHET_{door.upper()}_PORT": f"{self.ports[door]}" for door in ("receiver", "operators", "partners")
+            f"RATCHET_{door.upper()}_PORT": f"{self.ports[door]}"
+            for door in ("receiver", "operators", "partners", "more partners")
         }
         settings.adopt({**ENVIRONMENT, **ports})
         known = settings.settings()
@@ -87,9 +88,9 @@ class Ground:
         started = (self.house.postgres, self.house.redis)
         return [server.process for server in started if server and server.process]
 
-    def crew(self) -> Crew:
-        """Return the Procfile's processes, none of them started."""
-        return Crew({**self.house.environment, **ENVIRONMENT}, self.folder / "logs")
+    def crew(self, **changes: str) -> Crew:
+        """Return the Procfile's processes, none of them started; `changes` are variables of theirs."""
+        return Crew({**self.house.environment, **ENVIRONMENT, **changes}, self.folder / "logs")
 
     def start(
         self, module: str, *arguments: str, place: Place | None = None, port: int | None = None, core: int | None = None

@@ -84,8 +84,9 @@ class Load:
     async def run(self) -> Outcome:
         """Connect, send until the time or the requests are up, wait for the last answers."""
         loop = asyncio.get_running_loop()
-        for _ in range(self.plan.connections):
-            _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", self.plan.port)
+        ports = (self.plan.port, self.plan.second_port or self.plan.port)
+        for number in range(self.plan.connections):
+            _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", ports[number % 2])
             self._free.append(connection)
         connections = list(self._free)
         self.outcome.started_at = time.monotonic()

@@ -22,6 +22,8 @@ class Plan:
     first: int = 0
     """Where in the file to begin, so that a later run sends other requests."""
     keep_times: bool = False
+    second_port: int | None = None
+    """Where every other connection goes, to have two processes share the work."""
 
 
 @dataclass(slots=True)

@@ -42,7 +42,9 @@ def list_(*, as_json: bool) -> None:
     """Show every balance."""
     with transaction() as session:
         found = session.exec(
-            select(Balance, Organisation.name).join(Organisation, col(Organisation.id) == Balance.organisation_id)
+            select(Balance, Organisation.name)
+            .join(Organisation, col(Organisation.id) == Balance.organisation_id)
+            .order_by(Organisation.name, col(Balance.test_mode), Balance.currency)
         ).all()
     columns = ("id", "organisation", "mode", "currency", "status", "available", "held", "reserve", "balance", "blocked")
     values = [

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlmodel import Session
 
+from models.database import Quick
 from models.notice import PING
 from models.outbox import Owed
 from payouts.deliveries import (
@@ -59,7 +60,7 @@ def claim(session: Session, ids: Sequence[str], now: datetime, room: Room | None
 
 def look(session: Session, ids: Sequence[str], now: datetime) -> list[Due]:
     """Return those of these deliveries that are due heads and that nobody holds, the longest overdue first."""
-    return [Due(*row) for row in session.connection().execute(DUE_BY_ID, {"ids": as_json(ids), "now": now})]
+    return [Due(*row) for row in _LOOK.run(session, {"ids": as_json(ids), "now": now})]
 
 
 def take(session: Session, due: Iterable[Due], now: datetime, room: Room | None = None) -> Claims:
@@ -115,7 +116,7 @@ def _by_endpoint(due: Iterable[Due]) -> dict[str, tuple[bool, list[str]]]:
 def _take(session: Session, ids: Sequence[str], asked: Collection[str], now: datetime) -> list[Claimed]:
     leased_until = now + LEASE
     parameters = {"ids": as_json(ids), "admitted": as_json(list(asked)), "now": now, "lease": leased_until}
-    rows = session.connection().execute(TAKE, parameters).all()
+    rows = _TAKE.run(session, parameters).fetchall()
     if bare := [row[0] for row in rows if row[5] is None]:  # pruned in the very moment it was asked for again
         session.connection().execute(_BURY, {"ids": bare, "now": now})
         rows = [row for row in rows if row[5] is not None]
@@ -167,6 +168,9 @@ The gates that the claim has just passed (`admitted`) are locked by it and close
 for the disk: if PostgreSQL crashes in that moment the lease was never written, and what was sent in its name is sent
 again, with the same id, as after the crash of a worker. What came of an attempt is on disk before anything follows.
 """
+
+_LOOK: Final = Quick(DUE_BY_ID.text)
+_TAKE: Final = Quick(TAKE.text)
 
 _BURY: Final = text("UPDATE delivery SET state = 'dead', closed_at = :now, leased_until = NULL WHERE id = ANY(:ids)")
 

@@ -79,6 +79,12 @@ def _migrated() -> None:
     schema.migrate()
 
 
+_FROM_ONE = """
+    SELECT setval(pg_get_serial_sequence(quote_ident(table_name), column_name), 1, false)
+    FROM information_schema.columns WHERE table_schema = 'public' AND is_identity = 'YES'
+"""
+
+
 @pytest.fixture
 def database(_migrated: None) -> Iterator[None]:
     """Give a test every table, empty."""
@@ -87,7 +93,8 @@ def database(_migrated: None) -> Iterator[None]:
     from models.database import metadata, transaction
 
     yield
-    tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    # TRUNCATE takes ten times as long.
+    emptied = [f'DELETE FROM "{table.name}"' for table in metadata.sorted_tables]  # noqa: S608 (our tables' names)
     with transaction() as session:
         session.connection().execute(text("SET LOCAL session_replication_role = replica"))  # the audit is append-only
-        session.connection().execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+        session.connection().exec_driver_sql("; ".join([*emptied, _FROM_ONE]))

@@ -26,8 +26,8 @@ from workers.writing import headers
 
 QUEUE: Final = "deliver"
 LARGEST_MESSAGE: Final = 500
-LARGEST_LOOK: Final = 48
-LARGEST_CLAIM: Final = 24
+LARGEST_LOOK: Final = 64
+LARGEST_CLAIM: Final = 32
 """A claim holds locks and leases: with these, it and a look are over in some 3 ms (benchmarks/claims.py)."""
 LARGEST_RECORD: Final = 500
 RECORD_TRIES: Final = 8

@@ -33,7 +33,7 @@ from receiver.partners.shapes import read_json, read_query
 from workers.broker import QueueAway
 from workers.once import Once
 
-THREADS: Final = 16
+THREADS: Final = 6
 """At once per process: fewer than the pool has connections, so that health checks always find one."""
 OUTSIDE: Final = 4
 """At once per process: requests that wait for a gateway. They must not take the threads of those that do not."""

@@ -6,7 +6,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 
-from tests.receiver.partners.described import SCHEMA, let_in
+from tests.receiver.partners.described import SCHEMA, let_in, who_asks
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -20,4 +20,4 @@ def keys(database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
 @SCHEMA.parametrize()
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_it_answers_as_it_is_described_whatever_is_sent(case: schemathesis.Case, keys: dict[str, str]) -> None:
-    case.call_and_validate(headers=keys)
+    case.call_and_validate(headers=who_asks(case, keys))

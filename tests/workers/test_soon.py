@@ -1,4 +1,4 @@
-"""What a door has committed is queued soon after: gathered, bounded, and never in an answer's way."""
+"""What is queued soon is queued: in few messages, whatever the queue does, and before the process ends."""
 
 import threading
 from collections.abc import Sequence
@@ -6,62 +6,83 @@ from collections.abc import Sequence
 import pytest
 import redis
 
-from tests.concurrency import wait_until
 from workers import soon
+from workers import submit as submitting
 from workers.soon import Gatherer
+from workers.submit import submit_each
 
 
-def test_ids_of_a_moment_go_together_each_once_in_their_order() -> None:
-    sent: list[Sequence[str]] = []
-    gatherer = Gatherer(sent.append)
-
-    for number in range(100):
-        gatherer.add([f"a{number}", f"b{number}"])
-    gatherer.close()
-
-    assert [each for ids in sent for each in ids] == [f"{kind}{number}" for number in range(100) for kind in "ab"]
-    assert len(sent) < 100
-
-
-@pytest.mark.parametrize("error", [redis.ConnectionError("away"), ZeroDivisionError()])
-def test_what_could_not_be_sent_keeps_nothing_after_it_from_leaving(error: Exception) -> None:
-    calls: list[Sequence[str]] = []
+def test_what_comes_while_another_message_is_under_way_goes_in_one() -> None:
+    sent: list[list[str]] = []
+    under_way, go_on = threading.Event(), threading.Event()
 
     def send(ids: Sequence[str]) -> None:
-        calls.append(ids)
-        if len(calls) == 1:
-            raise error
+        sent.append(list(ids))
+        under_way.set()
+        assert go_on.wait(5)
 
     gatherer = Gatherer(send)
     gatherer.add(["a"])
-    wait_until(lambda: len(calls) == 1)
-    gatherer.add(["b"])
+    assert under_way.wait(5)
+    for each in ("b", "c", "d"):
+        gatherer.add([each])
+    go_on.set()
     gatherer.close()
 
-    assert calls == [["a"], ["b"]]
+    assert sent == [["a"], ["b", "c", "d"]]
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError("away"), ZeroDivisionError("planted")])
+def test_a_message_that_is_lost_keeps_no_later_one_back(error: Exception) -> None:
+    sent: list[str] = []
+    failed = threading.Event()
+
+    def send(ids: Sequence[str]) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise error
+        sent.extend(ids)
+
+    gatherer = Gatherer(send)
+    gatherer.add(["lost"])
+    assert failed.wait(5)
+    gatherer.add(["sent"])
+    gatherer.close()
+
+    assert sent == ["sent"]
 
 
 def test_a_queue_that_hangs_holds_up_nobody_and_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soon, "MOST_WAITING", 100)
     may_go, hanging = threading.Event(), threading.Event()
-    sent: list[Sequence[str]] = []
+    sent: list[str] = []
 
     def send(ids: Sequence[str]) -> None:
         hanging.set()
-        may_go.wait(20)
-        sent.append(ids)
+        assert may_go.wait(5)
+        sent.extend(ids)
 
     gatherer = Gatherer(send)
     gatherer.add(["first"])
-    assert hanging.wait(20)
+    assert hanging.wait(5)
     for number in range(1000):
         gatherer.add([f"{number}"])
     may_go.set()
     gatherer.close()
 
-    assert [each for ids in sent for each in ids] == ["first", *(f"{number}" for number in range(100))]
+    assert sent == ["first", *(f"{number}" for number in range(100))]
 
 
-def test_closing_twice_or_without_anything_sent_is_nothing() -> None:
-    soon.close()
-    soon.close()
+def test_of_several_payouts_one_that_stumbles_keeps_no_other_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def begin(payout_id: str) -> None:
+        begun.append(payout_id)
+        if payout_id == "pay_2":
+            raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(submitting, "submit", begin)
+
+    submit_each(["pay_1", "pay_2", "pay_3"])
+
+    assert begun == ["pay_1", "pay_2", "pay_3"]

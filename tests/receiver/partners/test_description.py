@@ -12,7 +12,7 @@ from receiver.partners.openapi import document
 from receiver.partners.operation import Operation
 from receiver.partners.refusals import CODES
 from receiver.partners.routes import OPERATIONS
-from tests.receiver.partners.described import SCHEMA, let_in
+from tests.receiver.partners.described import SCHEMA, let_in, who_asks
 from tests.receiver.partners.partner import Partner
 
 EVEN_SO = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much]
@@ -29,7 +29,7 @@ def keys(database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
 @SCHEMA.parametrize()
 @settings(max_examples=6, deadline=None, suppress_health_check=EVEN_SO)
 def test_it_answers_as_it_is_described(case: schemathesis.Case, keys: dict[str, str]) -> None:
-    case.call_and_validate(headers=keys)
+    case.call_and_validate(headers=who_asks(case, keys))
 
 
 def test_the_document_is_open_to_everybody(partner: Partner) -> None:
