@@ -202,14 +202,17 @@ _TELL: Final = Quick(
     f"""
     WITH e AS ({_INSERT_EVENTS} RETURNING id, payout_id, organisation_id, test_mode, sequence, status)
     INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at)
-    SELECT :stamp || right(replace(CAST(gen_random_uuid() AS text), '-', ''), {2 * RANDOM_BYTES}), p.id, e.payout_id,
-        e.id, e.sequence, :now, :now
+    SELECT :stamp || left(CAST(gen_random_uuid() AS text), {RANDOM_BYTES})
+        || right(CAST(gen_random_uuid() AS text), {RANDOM_BYTES}), p.id, e.payout_id, e.id, e.sequence, :now, :now
     FROM e JOIN endpoint p ON p.organisation_id = e.organisation_id AND p.test_mode = e.test_mode AND p.is_enabled
         AND (p.event_types IS NULL OR 'payout.' || e.status = ANY(p.event_types))
     RETURNING id, endpoint_id, event_id
     """  # noqa: S608 (fragments of this file)
 )
-"""The ids are as `new_id` makes them: the time, and as much that nobody can guess."""
+"""The ids are as `new_id` makes them: the time, and as much that nobody can guess.
+
+Of a UUID only both ends, a half from each of two: in its middle some bits say what kind of UUID it is.
+"""
 
 _SUBSCRIBED: Final = text(
     """

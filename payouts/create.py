@@ -128,8 +128,9 @@ def create(
             request_id=request_id,
             now=now,
         )
-        # An id that was made just now is a key that nobody can have heard of.
-        released = release_unmatched(session, [standing]) if new.reference or new.order_key else []
+        # An id that is made here is a key that nobody can have heard of.
+        is_known = new.reference or new.order_key or new.id
+        released = release_unmatched(session, [standing]) if is_known else []
         if new.reference:
             follow(session, [standing], now)  # the gateway has it already: the books can only follow
         elif balance_id and not hold(session, standing.id, balance_id, cost.debit_minor, now):

@@ -15,6 +15,7 @@ import anyio
 import structlog
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
@@ -133,7 +134,7 @@ def _answer(incoming: Incoming) -> Given | Callable[[], BaseModel]:
             arguments, canonical = read()
             asked = _asked(incoming, caller, canonical)
             if asked and (known := recall(session, asked)):
-                return Given(known.status, {**known.headers, REPLAYED: "true"}, known.body)
+                return _again(known)
             call = Call(session, caller, now, incoming.request_id)
             given = _shown(incoming.operation, call, arguments | prepared)
             if asked:
@@ -142,6 +143,10 @@ def _answer(incoming: Incoming) -> Given | Callable[[], BaseModel]:
         refusal = Refusal(refused.code, str(refused))
     except Refusal as refused:
         refusal = refused
+    except IntegrityError:
+        if asked is None or not (known := _done_meanwhile(asked)):
+            raise
+        return known
     else:
         _follow(call)
         return call.outside or given
@@ -168,11 +173,25 @@ def _told_no(asked: Asked | None, refusal: Refusal, now: datetime) -> Given:
     try:
         with transaction() as session:  # the rule's own was rolled back, whatever it had written
             if known := recall(session, asked):
-                return known
+                return _again(known)
             remember(session, asked, given, None, now)
     except Refused as refused:  # somebody has used the key for something else meanwhile
         raise Refusal(refused.code, str(refused)) from None
     return given
+
+
+def _done_meanwhile(asked: Asked) -> Given | None:
+    """Return what a twin has answered whom `recall` could not see yet, and over whose effect this one has stumbled."""
+    try:
+        with transaction() as session:
+            known = recall(session, asked)
+    except Refused as refused:
+        raise Refusal(refused.code, str(refused)) from None
+    return known and _again(known)
+
+
+def _again(known: Given) -> Given:
+    return Given(known.status, {**known.headers, REPLAYED: "true"}, known.body)
 
 
 def _read(incoming: Incoming) -> Callable[[], tuple[dict[str, Any], bytes]]:

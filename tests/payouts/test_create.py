@@ -1,8 +1,10 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, func, select
 
@@ -15,11 +17,13 @@ from models.sealed import unseal
 from payouts.create import Created, NewPayout, Refused, create
 from tests.concurrency import at_once
 from tests.factories import (
+    a_balance,
     a_payout,
     an_endpoint,
     an_inbox_event,
     an_integration,
     an_organisation,
+    get_balance,
     get_deliveries,
     get_events,
     get_inbox_event,
@@ -82,6 +86,19 @@ def test_a_birth_is_the_first_event_and_is_owed_to_the_partner(database: None) -
     assert json.loads(event.payload)["type"] == "payout.pending"
     assert created.deliveries == [delivery.id]
     assert (delivery.endpoint_id, delivery.event_id) == (endpoint.id, event.id)
+
+
+def test_nobody_can_guess_the_id_of_what_is_owed(database: None) -> None:
+    """Its last 16 digits are 64 random bits, as in every id of ours: no digit of them keeps to a few values."""
+    for number in range(100):
+        an_endpoint(f"http://127.0.0.1:9/{number}")
+    an_integration(slug="main")
+
+    created = _create(_new("main"))
+
+    assert all(re.fullmatch("dlv_[0-9a-f]{28}", delivery) for delivery in created.deliveries)
+    guesses = zip(*(delivery[-16:] for delivery in created.deliveries), strict=True)
+    assert min(len(set(digits)) for digits in guesses) > 8
 
 
 def test_what_the_gateway_needs_beyond_the_amount_is_sealed(database: None) -> None:
@@ -180,6 +197,40 @@ def test_a_refusal_leaves_the_callers_transaction_usable(database: None) -> None
 
     assert get_payout(created.id).order_key == "k-2"
     assert _number_of_payouts() == 2
+
+
+def test_a_payout_that_its_balance_cannot_pay_leaves_nothing_where_the_callers_transaction_goes_on(
+    database: None,
+) -> None:
+    an_endpoint()
+    waits = an_inbox_event(an_integration(slug="main"), b"{}", state=InboxState.UNMATCHED, order_key="k-1")
+    balance = a_balance(1_999, currency="XOF")
+    before = _everything_written()
+
+    with transaction() as session:
+        with pytest.raises(Refused, match="1999 XOF available"):
+            create(session, _new("main"), NOW)
+        goes_on = create(session, _new("main", order_key="k-2", amount_minor=1_999), NOW)
+
+    assert get_inbox_event(waits).state == InboxState.UNMATCHED
+    assert get_balance(balance.id).held_minor == 1_999
+    assert {table: number - before[table] for table, number in _everything_written().items()} == {
+        "payout": 1,
+        "payout_event": 1,
+        "delivery": 1,
+        "audit": 1,
+        "ledger_entry": 2,
+    }
+    assert get_payout(goes_on.id).order_key == "k-2"
+
+
+def _everything_written() -> dict[str, int]:
+    tables = ("payout", "payout_event", "delivery", "audit", "ledger_entry")
+    with transaction() as session:
+        return {
+            table: session.connection().execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608 (ours)
+            for table in tables
+        }
 
 
 def test_a_row_that_is_wrong_is_not_taken_for_one_that_exists(database: None) -> None:

@@ -13,6 +13,7 @@ from sqlmodel import col, func, select
 
 from connectors._base import Wish
 from models.database import transaction
+from models.inbox import InboxState
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
@@ -32,6 +33,7 @@ from tests.factories import (
     a_fee,
     a_payout,
     a_rate,
+    an_inbox_event,
     an_integration,
     an_organisation,
     get_balance,
@@ -429,6 +431,20 @@ def test_a_test_payouts_id_is_made_of_organisation_and_quote_and_sorts_by_time()
     assert ids[0] != ids[1]
     assert len(ids[0]) == len(a_payout().id)
     assert ids[0][4:16] == row.id[4:16]
+
+
+def test_events_that_waited_for_a_test_payout_are_released_because_its_id_is_known_beforehand() -> None:
+    integration = _priced(test_mode=True)
+    row = _quote(test_mode=True).quote
+    with transaction() as session:
+        use = Use(quote_id=row.id, organisation=an_organisation(), test_mode=True)
+        foreseen = use_quote(session, use, NOW, actor="key:test").id
+        session.rollback()
+    event = an_inbox_event(integration, b"{}", state=InboxState.UNMATCHED, order_key=foreseen)
+
+    created = _use(row.id, test_mode=True)
+
+    assert (created.id, created.released) == (foreseen, [event])
 
 
 def test_a_test_quote_runs_out_too_when_nothing_was_made_of_it() -> None:

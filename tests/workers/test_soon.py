@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 import redis
 
+from workers import soon
 from workers import submit as submitting
 from workers.soon import Gatherer
 from workers.submit import submit_each
@@ -49,6 +50,27 @@ def test_a_message_that_is_lost_keeps_no_later_one_back(error: Exception) -> Non
     gatherer.close()
 
     assert sent == ["sent"]
+
+
+def test_a_queue_that_hangs_holds_up_nobody_and_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soon, "MOST_WAITING", 100)
+    may_go, hanging = threading.Event(), threading.Event()
+    sent: list[str] = []
+
+    def send(ids: Sequence[str]) -> None:
+        hanging.set()
+        assert may_go.wait(5)
+        sent.extend(ids)
+
+    gatherer = Gatherer(send)
+    gatherer.add(["first"])
+    assert hanging.wait(5)
+    for number in range(1000):
+        gatherer.add([f"{number}"])
+    may_go.set()
+    gatherer.close()
+
+    assert sent == ["first", *(f"{number}" for number in range(100))]
 
 
 def test_of_several_payouts_one_that_stumbles_keeps_no_other_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,7 @@ def test_a_payout_of_a_balance_is_scheduled_for_its_next_business_day(
     )
     assert answer.json["scheduled_at"] == "2026-04-07T04:00:00Z"
     assert get_balance(balance.id).transfer_frequency == "never"
+    assert answer.json == partner.get(f"/v1/payouts/{answer.json['id']}").json
 
 
 def test_until_its_day_it_can_be_called_off_and_its_money_is_free_again(partner: Partner) -> None:

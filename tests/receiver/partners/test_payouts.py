@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -80,6 +80,23 @@ def test_its_answer_says_where_it_stands(partner: Partner, fedapay: Integration)
     }
     assert [step["status"] for step in answer["timeline"]] == ["pending"]
     assert answer == partner.get(f"/v1/payouts/{answer['id']}").json
+
+
+def test_a_scheduled_one_is_answered_and_told_as_it_is_on_record(partner: Partner, fedapay: Integration) -> None:
+    """Both were made of what was written, not of what was read again: no digit and no zone may differ."""
+    an_endpoint()
+    at = (datetime.now(UTC) + timedelta(days=2)).replace(microsecond=123_456)
+    elsewhere = at.astimezone(timezone(timedelta(hours=2))).isoformat().replace(".123456", ".123456789")
+
+    answer = partner.post("/v1/payouts", a_wish(scheduled_at=elsewhere, metadata={"bb": "1", "a": "2"})).json
+
+    assert answer == partner.get(f"/v1/payouts/{answer['id']}").json
+    assert answer["scheduled_at"] == at.isoformat().replace("+00:00", "Z")
+    born, scheduled = (json.loads(event.payload or "")["data"] for event in get_events(get_payout(answer["id"])))
+    assert {name: scheduled[name] for name in answer if name not in ONLY_IN_ANSWERS} == {
+        name: value for name, value in answer.items() if name not in ONLY_IN_ANSWERS
+    }
+    assert {**born, "status": "scheduled", "previous_status": "pending", "sequence": 2} == scheduled
 
 
 ONLY_IN_ANSWERS = {"timeline", "balance_id", "quote"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, select
 from starlette.applications import Starlette
 
 from models.api_key import Scope
@@ -13,7 +13,7 @@ from models.database import transaction
 from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
 from models.remembered import RememberedAnswer
-from payouts.remember import prune
+from payouts.remember import Asked, Given, prune, recall
 from receiver.partners import serve
 from receiver.partners.dispatch import routes
 from receiver.partners.operation import Call, operation
@@ -146,6 +146,44 @@ def test_a_twin_of_a_slow_request_is_told_so_after_a_while(asking: Partner, monk
     assert (twin.status, twin.code) == (409, "idempotency_in_progress")
     assert twin.headers["retry-after"] == "1"
     assert first == [201]
+
+
+@pytest.mark.parametrize("more", [{}, {"refuse": True}])
+def test_one_who_could_not_see_yet_that_a_twin_was_done_hears_the_same(
+    asking: Partner, monkeypatch: pytest.MonkeyPatch, more: dict[str, bool]
+) -> None:
+    """The snapshot of a look may be older than the lock that it takes: then the rule runs, and stumbles or refuses."""
+    first = asking.post("/v1/things", {"name": "a", **more}, idempotency_key="k")
+    before = things()
+    _look_away_once(monkeypatch)
+
+    again = asking.post("/v1/things", {"name": "a", **more}, idempotency_key="k")
+
+    assert (again.status, again.body) == (first.status, first.body)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert things() == before
+
+
+def test_one_who_could_not_see_yet_that_the_key_stands_for_something_else_leaves_nothing(
+    asking: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking.post("/v1/things", {"name": "a"}, idempotency_key="k")
+    _look_away_once(monkeypatch)
+
+    other = asking.post("/v1/things", {"name": "b"}, idempotency_key="k")
+
+    assert (other.status, other.code) == (409, "idempotency_conflict")
+    assert things() == ["a"]
+
+
+def _look_away_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Asked] = []
+
+    def look(session: Session, asked: Asked) -> Given | None:
+        looks.append(asked)
+        return recall(session, asked) if len(looks) > 1 else None
+
+    monkeypatch.setattr(serve, "recall", look)
 
 
 def test_a_rules_refusal_is_remembered_and_its_effects_are_not(asking: Partner) -> None:
