@@ -175,7 +175,9 @@ class Stage:
 
     def _open(self) -> None:
         from models import schema
+        from models.database import hang_up
 
+        hang_up()  # whoever has used a database in this process before has used another one
         schema.migrate()
         self._start("sandbox", "--port", str(self.ports["sandbox"]), "--seed", str(self.seed))
         self._open_partner(self._introduce())

@@ -14,10 +14,14 @@ class CannotOpen(RuntimeError):
     """A sealed value was made with a key that RATCHET_SECRET_KEYS no longer holds."""
 
 
-@cache
 def _keys() -> MultiFernet:
+    return _opened(settings().secret_keys)
+
+
+@cache
+def _opened(keys: tuple[str, ...]) -> MultiFernet:
     try:
-        return MultiFernet([Fernet(key) for key in settings().secret_keys])
+        return MultiFernet([Fernet(key) for key in keys])
     except ValueError:
         raise InvalidSettings(
             "RATCHET_SECRET_KEYS must hold url-safe base64 keys of 32 bytes, comma separated"

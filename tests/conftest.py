@@ -55,14 +55,13 @@ def _our_own_environment() -> Iterator[None]:
     """Come back from a test that brought a whole installation up: this process has adopted its settings."""
     yield
     if os.environ["DATABASE_URL"] != _ENVIRONMENT["DATABASE_URL"]:
-        from models import database, sealed
+        from models import database
         from settings import settings
 
         for name in [name for name in os.environ if name.startswith("RATCHET_")]:
             del os.environ[name]
         os.environ.update(_ENVIRONMENT)
         settings.cache_clear()
-        sealed._keys.cache_clear()
         database.hang_up()
 
 

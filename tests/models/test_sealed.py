@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,16 +17,14 @@ NOW = datetime(2026, 5, 12, 9, 15, tzinfo=UTC)
 
 
 @pytest.fixture
-def seal_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[SealWith]:
+def seal_with(monkeypatch: pytest.MonkeyPatch) -> SealWith:
     """Give a way to restart with other keys, newest first."""
 
     def restart(*keys: str) -> None:
         told = replace(settings.settings(), secret_keys=keys)
         monkeypatch.setattr(sealed, "settings", lambda: told)
-        sealed._keys.cache_clear()
 
-    yield restart
-    sealed._keys.cache_clear()
+    return restart
 
 
 @pytest.mark.parametrize("value", [["whsec_1"], {"a": {"b": "ключ"}}, "", None, 7])
