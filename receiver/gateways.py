@@ -94,7 +94,7 @@ class GatewaysDoor:
         request = WebhookRequest(scope["headers"], body, "POST", _original_path(scope))
         _verify(listener, request, now)
         key = _key(listener.connector, request, now)
-        arrival = Arrival.of(listener.id, key, body, _kept(scope["headers"]), now)
+        arrival = Arrival(listener.id, key, body, _kept(scope["headers"]), now.timestamp())
         try:
             await self._writer.store(arrival)
         except IntegrationFloods:

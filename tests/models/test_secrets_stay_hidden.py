@@ -117,7 +117,7 @@ THINGS: dict[str, object] = {
     ),
     "Claimed": CLAIMED,
     "Finished": Finished(CLAIMED, Outcome.REFUSED, NOW, 1, 500, PLANTED_BYTES),
-    "Arrival": Arrival.of(1, "k", PLANTED_BYTES, PLANTED_BYTES, NOW),
+    "Arrival": Arrival(1, "k", PLANTED_BYTES, PLANTED_BYTES, NOW.timestamp()),
     "Listener": Listener(1, "a", PayCore(ACCOUNT), (PLANTED,)),
     "WebhookRequest": WebhookRequest([], PLANTED_BYTES),
     "HttpReply": HttpReply(200, {}, PLANTED_BYTES),

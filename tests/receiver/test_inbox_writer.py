@@ -21,8 +21,12 @@ from tests.receiver.doors import inbox
 
 
 def an_arrival(key: str = "evt_1", *, integration_id: int = 1, body: bytes | None = None) -> Arrival:
-    return Arrival.of(
-        integration_id, key, key.encode("utf-8", "replace") if body is None else body, b"", datetime.now(UTC)
+    return Arrival(
+        integration_id,
+        key,
+        key.encode("utf-8", "replace") if body is None else body,
+        b"",
+        datetime.now(UTC).timestamp(),
     )
 
 
