@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import text
 
 import settings
+from cli.sandbox import BASE_PATHS
 from cli.serve import wait_ready
 from embedded import processes
 from embedded.crew import Crew
@@ -44,13 +45,6 @@ CREDENTIALS: Final = {
     "paycore": {"account_id": "coma_stage", "api_key": "sk_test_stage"},
     "zopay": {"secret_key": "sk_live_stage"},  # a test key would make one payout of two equal orders
     "bridgerpay": {"api_key": "stage-merchant", "user_name": "ada@example.test", "password": "stage"},
-}
-BASE_PATHS: Final = {
-    "mollie": "/mollie",
-    "fedapay": "/fedapay/v1",
-    "paycore": "/paycore/api",
-    "zopay": "/zopay/connect/v1",
-    "bridgerpay": "/bridgerpay",
 }
 MONEY: Final = {
     "mollie": ("EUR", 100),

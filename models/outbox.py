@@ -138,7 +138,7 @@ def fan_out(
                 events.append(event)
     if not rows:
         return []
-    asked = {"rows": _as_json(rows), "now": now, "lease": carrier.leased_until if carrier else now}
+    asked = {"rows": _as_json(rows), "now": now, "lease": carrier.leased_until}
     leased = {row[0] for row in session.connection().execute(_OWE, asked) if row[1]}
     return [
         Owed(row["id"], row["endpoint"], event, row["id"] in leased) for row, event in zip(rows, events, strict=True)
@@ -156,13 +156,13 @@ def _owe_all(session: Session, announcements: Sequence[Announcement], now: datet
 class _Places:
     """What the carrier can still take. Of one payout and endpoint only the oldest may go."""
 
-    def __init__(self, carrier: Carrier | None) -> None:
+    def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self._left: dict[str, int] = {}
         self._queues: set[tuple[str, str]] = set()
 
     def take(self, endpoint_id: str, payout_id: str) -> bool:
-        if self._carrier is None or (endpoint_id, payout_id) in self._queues:
+        if (endpoint_id, payout_id) in self._queues:
             return False
         self._queues.add((endpoint_id, payout_id))
         left = self._left.get(endpoint_id)

@@ -6,6 +6,8 @@ The gateway knows best, as long as it has not been proven wrong. Else a route's 
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import Row
+
 from models.lifecycle import PayoutStatus
 from models.payout import Payout
 from payouts.standing import Standing
@@ -20,7 +22,7 @@ _STEPS_AHEAD: Final = {
 """Of initiated, broadcast and delivered; an even share of the way each, because nobody says more of a route."""
 
 
-def expected_at(payout: Payout | Standing | Any) -> datetime | None:
+def expected_at(payout: Payout | Standing | Row[Any]) -> datetime | None:
     """Return when a payout should arrive; None once it is over, or where nobody has said anything.
 
     It is never brought forward because the first steps were quick. After slow ones, the steps that are still to come

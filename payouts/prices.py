@@ -86,8 +86,7 @@ def rate_for(session: Session, source: str, target: str, now: datetime) -> Decim
     """Return the rate that counts, None between a currency and itself. Raises `Refused` when there is none."""
     if source == target:
         return None
-    newest = select(Rate).where(Rate.source == source, Rate.target == target).order_by(col(Rate.id).desc()).limit(1)
-    found = session.exec(newest).one_or_none()
+    found = _newest_rate(session, source, target)
     if found is None:
         raise Refused("rate_missing", f"nobody has set a rate from {source} to {target}")
     if found.expires_at is not None and found.expires_at <= now:
@@ -104,15 +103,18 @@ def set_rate(
     if source == target or not (_fits(rate, RATE_DECIMALS) and 0 < rate < 10**20):
         raise Refused("invalid_rate", "a rate is between two currencies, above zero, with 18 decimals at most")
     _check_reason(by)
-    before = session.exec(
-        select(Rate).where(Rate.source == source, Rate.target == target).order_by(col(Rate.id).desc()).limit(1)
-    ).one_or_none()
+    before = _newest_rate(session, source, target)
     row = Rate(source=source, target=target, rate=rate, set_at=by.now, set_by=by.actor, expires_at=expires_at)
     session.add(row)
     session.flush()
     was: _Terms | None = {"rate": plain(before.rate)} if before else None
     _tell(session, "rate.set", f"rate:{source}/{target}", was, {"rate": plain(rate)}, by)
     return row
+
+
+def _newest_rate(session: Session, source: str, target: str) -> Rate | None:
+    newest = select(Rate).where(Rate.source == source, Rate.target == target).order_by(col(Rate.id).desc()).limit(1)
+    return session.exec(newest).one_or_none()
 
 
 def list_rates(session: Session) -> Sequence[Rate]:
@@ -149,11 +151,12 @@ def set_fee(session: Session, new: NewFee, by: By) -> Fee:
         "percent": new.percent,
         "fixed_minor": new.fixed_minor,
         "estimated_seconds": new.estimated_seconds,
+        "updated_at": by.now,
     }
     if row is None:
-        row = Fee(integration_id=integration.id or 0, asset=new.asset, network=new.network, **terms, updated_at=by.now)
-    for name, value in {**terms, "updated_at": by.now}.items():
-        setattr(row, name, value)
+        row = Fee(integration_id=integration.id or 0, asset=new.asset, network=new.network, **terms)
+    else:
+        row.sqlmodel_update(terms)
     session.add(row)
     session.flush()
     _tell(session, "fee.set", f"fee:{new.integration}/{new.asset}/{new.network}", before, _terms(row), by)

@@ -5,12 +5,13 @@ too: a body that is still there without a delivery would look like an event that
 themselves stay: they are the payouts' history. What is open is never touched.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import text
 from sqlmodel import Session
 
+from models.ids import first_id
 from payouts.deliveries import IS_OPEN
 
 MOST: Final = 1_000
@@ -28,32 +29,27 @@ def prune_bodies(session: Session, before: datetime, after: str, most: int = MOS
     Returns how many, and how far it has looked, or None when there is nothing left to look at. A body that is still
     owed is passed over, so whoever calls this starts again from "" now and then.
     """
-    asked = {"bound": _first_id("evt", before), "after": after, "most": most}
+    asked = {"bound": first_id("evt", before), "after": after, "most": most}
     pruned, reached = session.connection().execute(_BODIES, asked).one()
     return pruned, reached
 
 
 def prune_deliveries(session: Session, before: datetime, after: str, most: int = MOST) -> tuple[int, str | None]:
     """Delete deliveries that were closed before then. Looks on, and returns, as `prune_bodies` does."""
-    asked = {"bound": _first_id("dlv", before), "before": before, "after": after, "most": most}
+    asked = {"bound": first_id("dlv", before), "before": before, "after": after, "most": most}
     pruned, reached = session.connection().execute(_DELIVERIES, asked).one()
     return pruned, reached
 
 
 def prune_notices(session: Session, before: datetime, most: int = MOST) -> int:
     """Delete notices made before then for which nothing is on record any more. Returns how many."""
-    asked = {"bound": _first_id("evt", before), "most": most}
+    asked = {"bound": first_id("evt", before), "most": most}
     return session.connection().execute(_NOTICES, asked).rowcount
 
 
 def drop_what_nobody_awaits(session: Session, now: datetime, most: int = MOST) -> int:
     """Close what is still owed to endpoints that were deleted. Returns how many."""
     return session.connection().execute(_DROP, {"now": now, "most": most}).rowcount
-
-
-def _first_id(prefix: str, moment: datetime) -> str:
-    """Return what sorts before every id that was made at `moment` or later (models/ids.py)."""
-    return f"{prefix}_{int(moment.astimezone(UTC).timestamp() * 1000):012x}"
 
 
 _ATTEMPTS: Final = text(

@@ -82,8 +82,8 @@ async def show(request: Request) -> Response:
         return _page(request, HTTPStatus.SERVICE_UNAVAILABLE, None)
     if payout is None:
         return _page(request, HTTPStatus.NOT_FOUND, None)
-    if request.headers.get("if-none-match") == etag(payout):
-        return Response(status_code=304, headers={**CLOSED, "etag": etag(payout)})
+    if request.headers.get("if-none-match") == (mark := etag(payout)):
+        return Response(status_code=304, headers={**CLOSED, "etag": mark})
     return _page(request, HTTPStatus.OK, payout)
 
 
@@ -105,16 +105,17 @@ def _read(token: str) -> Tracked | None:
 
 
 def _page(request: Request, status: HTTPStatus, payout: Tracked | None) -> Response:
+    mark = etag(payout) if payout else None
     context = {
         "payout": payout,
-        "etag": etag(payout) if payout else None,
+        "etag": mark,
         "readings": READINGS,
         "ahead": ahead(payout.status, [step.status for step in payout.steps]) if payout else [],
         "now": datetime.now(UTC),
         "version": _VERSION,
         "is_away": status == HTTPStatus.SERVICE_UNAVAILABLE,
     }
-    headers = {**CLOSED, **({"etag": etag(payout)} if payout else {})}
+    headers = {**CLOSED, **({"etag": mark} if mark else {})}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["retry-after"] = "5"
     return _TEMPLATES.TemplateResponse(request, "track.html", context, status_code=int(status), headers=headers)

@@ -112,13 +112,20 @@ def test_an_endpoint_that_may_not_take_all_is_left_to_the_claim(now: datetime, s
     assert len(observed.deliveries) == 1
 
 
-def test_an_endpoint_that_does_not_subscribe_is_owed_nothing(now: datetime) -> None:
+@pytest.mark.parametrize("has_carrier", [True, False])
+def test_who_is_owed_what_does_not_depend_on_a_carrier(now: datetime, *, has_carrier: bool) -> None:
     (payout,) = _payouts(1)
+    hears = [an_endpoint(), an_endpoint(event_types=["payout.failed", "payout.broadcast"])]
     an_endpoint(event_types=["payout.failed"])
+    an_endpoint(is_enabled=False)
+    an_endpoint(test_mode=True)
+    an_endpoint(organisation="Other")
 
-    observed = _hear(now, (payout, S.BROADCAST))
+    evidence = some_evidence(payout, S.BROADCAST)
+    with transaction() as session:
+        observe(session, [evidence], now, Carrier(lambda _: 100, now + LEASE) if has_carrier else None)
 
-    assert (observed.carried, observed.deliveries) == ([], [])
+    assert {each.endpoint_id for each in get_deliveries(payout)} == {endpoint.id for endpoint in hears}
 
 
 def test_what_is_carried_is_recorded_like_what_is_claimed(now: datetime) -> None:
