@@ -569,7 +569,7 @@ def test_any_bytes_at_all_are_refused_in_words(
     name: str, headers: list[tuple[bytes, bytes]], pieces: list[bytes], path: bytes, *, is_whole: bool
 ) -> None:
     shelf = _Shelf()
-    door = GatewaysDoor(Directory(lambda: {name: _listener(name)}), shelf)
+    door = GatewaysDoor(Directory(lambda: {name: _listener(name)}), shelf, _nothing_else)
     scope = {
         "type": "http",
         "method": "POST",
@@ -596,7 +596,7 @@ def test_any_signed_bytes_at_all_are_stored_as_they_are(name: str, body: bytes) 
     if name in SIGN_THE_PATH | SIGN_THE_FORM:
         pytest.skip("its signature is bound to the form of the body, or to a path that is not this door's")
     shelf = _Shelf()
-    door = GatewaysDoor(Directory(lambda: {name: _listener(name)}), shelf)
+    door = GatewaysDoor(Directory(lambda: {name: _listener(name)}), shelf, _nothing_else)
     headers = sample_of(name).sign(body, sample_of(name).secret, datetime.now(UTC))
     scope = {"type": "http", "method": "POST", "path": f"/webhooks/{name}", "query_string": b"", "headers": headers}
 
