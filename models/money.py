@@ -20,6 +20,8 @@ ASSET_EXPONENTS: Final = {"USDT": 6, "USDC": 6, "XAUT": 6, "BTC": 8, "ETH": 9}
 _PLAIN: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 _EXACT: Final = Context(prec=100, traps=[Inexact])
 """Rather an error than a digit dropped."""
+_NOTHING: Final = Decimal(0)
+_MOST: Final = Decimal(MAX_AMOUNT_MINOR)
 
 
 class InvalidAmount(ValueError):
@@ -52,8 +54,8 @@ def to_minor(amount: str | int | Decimal, currency: str) -> int:
     if not is_number:
         raise InvalidAmount("not a decimal number")
     try:
-        shifted = _EXACT.scaleb(Decimal(amount), decimals)
-        minor = int(shifted) if shifted.is_finite() and 0 <= shifted <= MAX_AMOUNT_MINOR else -1
+        shifted = Decimal(amount).scaleb(decimals, _EXACT)
+        minor = int(shifted) if _NOTHING <= shifted <= _MOST else -1
     except (ArithmeticError, ValueError):
         raise InvalidAmount("not a decimal number") from None
     if minor < 0 or minor != shifted:
