@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any, Final
 
 import pycurl
@@ -140,7 +139,7 @@ class Courier:
             curl.setopt(pycurl.URL, delivery.to.url)
             curl.setopt(pycurl.POSTFIELDS, delivery.payload.encode())
             curl.setopt(pycurl.HTTPHEADER, self._headers(delivery, int(now.timestamp())))
-            curl.answer = BytesIO()
+            curl.answer.clear()
             curl.is_plain = not delivery.to.url.startswith("https:")
             curl.was_refused = False
             curl.under_way = (delivery, now, time.monotonic())
@@ -174,7 +173,7 @@ class Courier:
         self._multi.remove_handle(curl)
         self._free.append(curl)
         outcome, reason = _judge(status, error, was_refused=curl.was_refused)
-        kept = b"" if outcome is Outcome.DELIVERED else curl.answer.getvalue()[:KEPT_OF_ANSWER]
+        kept = b"" if outcome is Outcome.DELIVERED else bytes(curl.answer[:KEPT_OF_ANSWER])
         return Finished(
             delivery,
             outcome,
@@ -208,6 +207,7 @@ class Courier:
 
 def _new_handle() -> Any:
     curl = pycurl.Curl()
+    curl.answer = answer = bytearray()
     curl.setopt(pycurl.POST, 1)
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.FOLLOWLOCATION, 0)
@@ -222,9 +222,9 @@ def _new_handle() -> Any:
         return vetted
 
     def write(chunk: bytes) -> int | None:
-        if curl.answer.tell() >= LARGEST_ANSWER:
+        if len(answer) >= LARGEST_ANSWER:
             return -1
-        curl.answer.write(chunk)
+        answer.extend(chunk)
         return None
 
     curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
