@@ -65,4 +65,8 @@ def to_minor(amount: str | int | Decimal, currency: str) -> int:
 
 def to_text(amount_minor: int, currency: str) -> str:
     """Return minor units as the decimal text of the currency: 250000 EUR is `2500.00`, 2000 XOF is `2000`."""
-    return f"{Decimal(amount_minor).scaleb(-exponent(currency)):f}"
+    digits, decimals = str(amount_minor), exponent(currency)
+    if decimals == 0:
+        return digits
+    digits = digits.zfill(decimals + 1 + (amount_minor < 0))
+    return f"{digits[:-decimals]}.{digits[-decimals:]}"
