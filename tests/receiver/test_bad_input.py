@@ -12,7 +12,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 import connectors
@@ -541,6 +541,10 @@ class _Shelf(InboxWriter):
 def _listener(name: str) -> Listener:
     sample = sample_of(name)
     return Listener(1, name, connectors.connector_class(name)(sample.account), (sample.secret,))
+
+
+async def _nothing_else(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError(scope)
 
 
 def _call(door: GatewaysDoor, scope: dict[str, Any], messages: list[Message]) -> list[Message]:
