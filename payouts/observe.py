@@ -285,7 +285,8 @@ _OBSERVED: Final = Rows(
 )  # fmt: skip
 _RECORD: Final = text(
     f"""
-    INSERT INTO observation ({_OBSERVED.listed}, recorded_at) SELECT {_OBSERVED.listed}, :now FROM {_OBSERVED.table} AS o
+    INSERT INTO observation ({_OBSERVED.listed}, recorded_at)
+    SELECT {_OBSERVED.listed}, :now FROM {_OBSERVED.table} AS o
     """  # noqa: S608 (fragments of our own)
 )
 
