@@ -81,9 +81,12 @@ COSTS: Final = ("fees", "commission", "amount_transferred", "amount_debited")
 """What a gateway may report beside the amount: what it takes, what the beneficiary gets, what we pay."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PayoutUpdate:
-    """What one message says about one payout, in our words."""
+    """What one message says about one payout, in our words.
+
+    Nobody changes one. It is not frozen because that makes every field a call: four times as long for each message.
+    """
 
     reference: str | None
     """The gateway's id of the payout."""

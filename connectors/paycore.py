@@ -174,7 +174,7 @@ class PayCore(Connector):
         """GET /payout-invoices/{id}, or the list filtered by our key, which is compared again."""
         if reference is None:
             found = self._walk(http, {self.option("reference_filter"): order_key})
-            return await find(found, lambda resource: _order_key(resource) == order_key, self._update)
+            return await find(found, lambda one: _order_key(one.within("attributes")) == order_key, self._update)
         url = f"{self.base_url}/payout-invoices/{quote(reference, safe='')}"
         return await fetch_one(http, url, self._headers(), self._read)
 
@@ -217,7 +217,7 @@ def _update(resource: Fields, called_back: PayoutStatus) -> PayoutUpdate:
     arrived = status in {PayoutStatus.DELIVERED, PayoutStatus.RETURNED}
     return PayoutUpdate(
         reference=resource.text("id"),
-        order_key=_order_key(resource),
+        order_key=_order_key(attributes),
         status=status,
         said=said,
         occurred_at=attributes.moment("updated"),
@@ -233,8 +233,8 @@ def _created(resource: Fields) -> datetime | None:
     return resource.within("attributes").moment("created")
 
 
-def _order_key(resource: Fields) -> str | None:
-    return resource.within("attributes").identifier("reference_id")
+def _order_key(attributes: Fields) -> str | None:
+    return attributes.identifier("reference_id")
 
 
 def _rejected(reply: HttpReply) -> Rejected:

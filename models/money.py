@@ -20,6 +20,8 @@ ASSET_EXPONENTS: Final = {"USDT": 6, "USDC": 6, "XAUT": 6, "BTC": 8, "ETH": 9}
 _PLAIN: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 _EXACT: Final = Context(prec=100, traps=[Inexact])
 """Rather an error than a digit dropped."""
+_NOTHING: Final = Decimal(0)
+_MOST: Final = Decimal(MAX_AMOUNT_MINOR)
 
 
 class InvalidAmount(ValueError):
@@ -52,8 +54,8 @@ def to_minor(amount: str | int | Decimal, currency: str) -> int:
     if not is_number:
         raise InvalidAmount("not a decimal number")
     try:
-        shifted = _EXACT.scaleb(Decimal(amount), decimals)
-        minor = int(shifted) if shifted.is_finite() and 0 <= shifted <= MAX_AMOUNT_MINOR else -1
+        shifted = Decimal(amount).scaleb(decimals, _EXACT)
+        minor = int(shifted) if _NOTHING <= shifted <= _MOST else -1
     except (ArithmeticError, ValueError):
         raise InvalidAmount("not a decimal number") from None
     if minor < 0 or minor != shifted:
@@ -63,4 +65,8 @@ def to_minor(amount: str | int | Decimal, currency: str) -> int:
 
 def to_text(amount_minor: int, currency: str) -> str:
     """Return minor units as the decimal text of the currency: 250000 EUR is `2500.00`, 2000 XOF is `2000`."""
-    return f"{Decimal(amount_minor).scaleb(-exponent(currency)):f}"
+    digits, decimals = str(amount_minor), exponent(currency)
+    if decimals == 0:
+        return digits
+    digits = digits.zfill(decimals + 1 + (amount_minor < 0))
+    return f"{digits[:-decimals]}.{digits[-decimals:]}"

@@ -6,7 +6,7 @@ One event that cannot be read or matched is set aside; the rest of its batch goe
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from sqlalchemy import text
@@ -51,14 +51,12 @@ def apply_events(session: Session, ids: Sequence[int], now: datetime, carrier: C
     """Apply the inbox events with these ids that are still new and that nobody else is applying."""
     rows = session.connection().execute(_CLAIM, {"ids": as_json(list(ids))}).all()
     integrations = usable(session, {row.integration_id for row in rows}) if rows else {}
-    rows = [row for row in rows if row.integration_id in integrations]  # the others stay new until theirs is mended
-    readings = {row.id: _read(row, integrations[row.integration_id]) for row in rows}
-    owners = {row.id: row.integration_id for row in rows}
-    evidence = [
-        Evidence(owners[reading.id], update, Source.WEBHOOK, reading.id)
-        for reading in readings.values()
-        for update in reading.updates
-    ]
+    readings: dict[int, _Reading] = {}
+    evidence: list[Evidence] = []
+    for event_id, integration_id, body, is_conflict in rows:
+        if integration_id in integrations:  # the others stay new until theirs is mended
+            reading = readings[event_id] = _read(event_id, body, integrations[integration_id], is_conflict=is_conflict)
+            evidence += [Evidence(integration_id, update, Source.WEBHOOK, event_id) for update in reading.updates]
     observed = observe(session, evidence, now, carrier)
     for item in observed.unmatched:
         reading = readings[item.inbox_event_id or 0].set_aside(InboxState.UNMATCHED, "payout_unknown")
@@ -75,18 +73,18 @@ def set_poison_aside(session: Session, event_id: int, detail: str, now: datetime
     _settle(session, [_Reading(event_id).set_aside(InboxState.POISON, detail)], now)
 
 
-def _read(row: Any, integration: Connected) -> _Reading:
-    reading = _Reading(row.id)
-    if row.is_conflict and not integration.connector.REPEATS_ARE_NEWS:  # a hint claims nothing that could differ
-        _log.error("inbox.conflict", inbox_event=row.id, integration=integration.slug)
+def _read(event_id: int, body: bytes, integration: Connected, *, is_conflict: bool) -> _Reading:
+    reading = _Reading(event_id)
+    if is_conflict and not integration.connector.REPEATS_ARE_NEWS:  # a hint claims nothing that could differ
+        _log.error("inbox.conflict", inbox_event=event_id, integration=integration.slug)
         return reading.set_aside(InboxState.CONFLICT, "event_key_with_another_body")
     try:
-        reading.updates = integration.connector.parse(bytes(row.body))
+        reading.updates = integration.connector.parse(body)
     except UnreadableEvent as error:
-        _log.warning("inbox.unreadable", inbox_event=row.id, integration=integration.slug, error=str(error))
+        _log.warning("inbox.unreadable", inbox_event=event_id, integration=integration.slug, error=str(error))
         return reading.set_aside(InboxState.UNREADABLE, str(error)[:200])
     except Exception as error:  # noqa: BLE001 (a connector's bug must not hold up its neighbours)
-        _log.exception("inbox.poison", inbox_event=row.id, integration=integration.slug)
+        _log.exception("inbox.poison", inbox_event=event_id, integration=integration.slug)
         return reading.set_aside(InboxState.POISON, f"parse: {type(error).__name__}")
     return reading
 

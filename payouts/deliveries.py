@@ -81,7 +81,7 @@ class Target:
     """Seconds; None is the usual one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, like Finished: that makes it three times as slow to come by
 class Claimed:
     """One delivery that this worker may attempt once, until its lease ends."""
 
@@ -96,7 +96,7 @@ class Claimed:
     to: Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
     """One attempt, over."""
 

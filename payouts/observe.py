@@ -27,9 +27,9 @@ from payouts.polling import next_poll_at
 from payouts.standing import Standing, add, lock_by_keys, write
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Evidence:
-    """One update, and whose word it is."""
+    """One update, and whose word it is. Not frozen, as `PayoutUpdate`."""
 
     integration_id: int
     update: PayoutUpdate
@@ -52,7 +52,9 @@ class Observed:
     advanced: int = 0
 
 
-_NOT_YET_CONFIRMED: Final = frozenset({SubmissionState.UNSENT, SubmissionState.SENDING, SubmissionState.UNKNOWN})
+_CONFIRMED_BY_A_WORD: Final = frozenset(
+    {SubmissionState.UNSENT, SubmissionState.SENDING, SubmissionState.UNKNOWN, SubmissionState.NOT_RECEIVED}
+)
 _UNDONE: Final = frozenset({PayoutStatus.FAILED, PayoutStatus.CANCELED})
 
 
@@ -203,7 +205,7 @@ class _Batch:
             return
         is_word = item.source is not Source.OPERATOR and item.update.status is not None
         is_word = is_word and (item.source is Source.SUBMISSION or not item.update.awaits_start)
-        if is_word and standing.submission in (*_NOT_YET_CONFIRMED, SubmissionState.NOT_RECEIVED):
+        if is_word and standing.submission in _CONFIRMED_BY_A_WORD:
             standing.submission = SubmissionState.ACCEPTED
         standing.last_evidence_at = self.now
         standing.last_evidence_source = item.source
@@ -259,14 +261,22 @@ class _Batch:
                 return "amount_differs"
         if update.reference and standing.gateway_reference not in (None, update.reference):
             return "second_reference"
-        later = standing.occurred_at is None or update.occurred_at is None or update.occurred_at > standing.occurred_at
-        if update.status is PayoutStatus.DELIVERED and standing.status in _UNDONE and later:
+        if update.status is PayoutStatus.DELIVERED and standing.status in _UNDONE and _is_later(update, standing):
             return "delivered_after_" + standing.status
-        is_of_the_gateway = item.source not in (Source.PARTNER, Source.OPERATOR) and not update.awaits_start
-        moves = update.status not in (None, *_UNDONE)
-        if standing.submission == SubmissionState.NOT_RECEIVED and is_of_the_gateway and moves:
+        if standing.submission == SubmissionState.NOT_RECEIVED and _says_it_moves(item):
             return "received_after_all"  # its money was given back, and another attempt may have been made
         return None
+
+
+def _is_later(update: PayoutUpdate, standing: Standing) -> bool:
+    """Say whether it may have come after what we know; without both times it may."""
+    return standing.occurred_at is None or update.occurred_at is None or update.occurred_at > standing.occurred_at
+
+
+def _says_it_moves(item: Evidence) -> bool:
+    """Say whether the gateway itself tells of a payout that it has and has not undone."""
+    is_of_the_gateway = item.source not in (Source.PARTNER, Source.OPERATOR) and not item.update.awaits_start
+    return is_of_the_gateway and item.update.status not in (None, *_UNDONE)
 
 
 def release_unmatched(session: Session, standings: Sequence[Standing]) -> list[int]:

@@ -21,16 +21,14 @@ def rfc3339(moment: datetime | None) -> str | None:
 
 def event_payload(standing: Standing, previous: PayoutStatus | None, now: datetime) -> str:
     """Return the JSON body for the change that `standing` has just made."""
-    body = {
-        "type": f"payout.{standing.status}",
-        "timestamp": rfc3339(standing.occurred_at or now),
-        "data": {**as_shown(standing), "previous_status": previous, "sequence": standing.sequence},
-    }
-    return orjson.dumps(body).decode()
+    data = as_shown(standing)
+    data["previous_status"], data["sequence"] = previous, standing.sequence
+    body = {"type": f"payout.{standing.status}", "timestamp": _in_utc(standing.occurred_at or now), "data": data}
+    return orjson.dumps(body, rfc3339, orjson.OPT_UTC_Z).decode()
 
 
 def as_shown(payout: Payout | Standing) -> dict[str, Any]:
-    """Return a payout as JSON values."""
+    """Return a payout as JSON values, but for its times: those are in UTC, and whoever writes them writes RFC 3339."""
     currency, processed, costs = payout.currency, payout.processed_amount_minor, payout.costs
     failed = payout.failure_code is not None
     return {
@@ -42,11 +40,15 @@ def as_shown(payout: Payout | Standing) -> dict[str, Any]:
         "processed_amount": None if processed is None else to_text(processed, currency),
         "costs": {name: to_text(costs[name], currency) if name in costs else None for name in COSTS} if costs else None,
         "mode": payout.mode,
-        "scheduled_at": rfc3339(payout.scheduled_at),
-        "estimated_delivery_at": rfc3339(expected_at(payout)),
+        "scheduled_at": _in_utc(payout.scheduled_at),
+        "estimated_delivery_at": _in_utc(expected_at(payout)),
         "tracking_url": f"{settings().public_url}/track/{payout.tracking_token}",
         "failure": {"code": payout.failure_code, "message": payout.failure_message} if failed else None,
         "metadata": payout.partner_metadata or {},
         "test_mode": payout.test_mode,
-        "created_at": rfc3339(payout.created_at),
+        "created_at": _in_utc(payout.created_at),
     }
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment.astimezone(UTC) if moment else None

@@ -4,7 +4,6 @@
 endpoint has secrets and keys of its own: what is signed for one proves nothing to another (docs/decisions/0011).
 """
 
-import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.endpoint import PRIVATE, PUBLIC, SYMMETRIC, Endpoint
@@ -59,8 +59,14 @@ def _signer(secret: str) -> Sign:
     if secret.startswith(PRIVATE):
         private = _private_key(secret)
         return lambda signed: f"v1a,{b64encode(private.sign(signed)).decode()}"
-    key = b64decode(secret.removeprefix(SYMMETRIC), validate=True)
-    return lambda signed: f"v1,{b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
+    keyed = hmac.HMAC(b64decode(secret.removeprefix(SYMMETRIC), validate=True), hashes.SHA256())
+
+    def sign(signed: bytes) -> str:
+        mac = keyed.copy()  # half as long as starting with the key each time
+        mac.update(signed)
+        return f"v1,{b64encode(mac.finalize()).decode()}"
+
+    return sign
 
 
 def _private_key(secret: str) -> Ed25519PrivateKey:

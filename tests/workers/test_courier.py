@@ -1,5 +1,6 @@
 """The courier against partners of every kind."""
 
+import re
 import socket
 import threading
 import time
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pycurl
 import pytest
@@ -94,6 +95,24 @@ def test_connections_are_kept(post: Post) -> None:
 
     assert len(partner.got) == 5
     assert len({got.port for got in partner.got}) == 1
+
+
+def test_a_kept_connection_that_its_partner_closes_is_let_go(post: Post) -> None:
+    def answer_and_hang_up(stream: BinaryIO) -> None:
+        OK(stream)
+        raise ConnectionResetError
+
+    def watches_one() -> bool:
+        epoll = Path(f"/proc/self/fdinfo/{post.courier._epoll.fileno()}").read_text()
+        return any(Path(f"/proc/self/fd/{fd}").is_socket() for fd in re.findall(r"tfd: +(\d+)", epoll))
+
+    with a_partner(lambda _got, _nth: answer_and_hang_up) as partner:
+        for _ in range(3):
+            (finished,) = post.carry(a_claim(partner.url))
+            wait_until(lambda: not watches_one())  # or its end would be reported again and again
+
+            assert finished.outcome is Outcome.DELIVERED
+    assert len({got.port for got in partner.got}) == 3
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204])
