@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import text
 from sqlmodel import Session
 
+from models.database import Quick
 from models.endpoint import Breaker
 from models.rows import Rows, as_json
 from payouts.deliveries import Finished, Outcome
@@ -51,8 +52,7 @@ def fare(session: Session, finished: Sequence[Finished], now: datetime) -> list[
     well = [endpoint_id for endpoint_id, one in fares.items() if one.has_succeeded and not one.failures]
     ailing = {endpoint_id: one for endpoint_id, one in fares.items() if one.failures}
     if well:
-        recovered = session.connection().execute(_RECOVER, {"ids": well}).scalars().all()
-        for endpoint_id in recovered:
+        for (endpoint_id,) in _RECOVER.run(session, {"ids": as_json(well)}):
             _log.info("endpoint.recovered", endpoint=endpoint_id)
     return _worsen(session, ailing, now) if ailing else []
 
@@ -120,12 +120,13 @@ def _reason_to_give_up(change: dict[str, Any], seen: Fare, now: datetime) -> Rea
     return Reason.FAILING if is_long_enough and change["failures"] >= OPEN_AFTER else None
 
 
-_RECOVER: Final = text(
+_RECOVER: Final = Quick(
     """
     UPDATE endpoint p SET failures = 0, failing_since = NULL, openings = 0, breaker = 'closed',
         not_before = CASE WHEN p.breaker = 'closed' THEN p.not_before END
     FROM (
-        SELECT id FROM endpoint WHERE id = ANY(:ids) AND (failures > 0 OR breaker <> 'closed') ORDER BY id FOR UPDATE
+        SELECT id FROM endpoint WHERE id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
+            AND (failures > 0 OR breaker <> 'closed') ORDER BY id FOR UPDATE
     ) AS better WHERE p.id = better.id RETURNING p.id
     """
 )
