@@ -194,9 +194,9 @@ def _steps() -> dict[str, Callable[[], None]]:
 def _plans() -> list[tuple[str, int]]:
     """Return how a look, a claim and a sweep were carried out, and the pages they touched. Nothing stays claimed."""
     from models.database import engine
+    from models.rows import as_json
     from payouts import claiming, sweeping
     from payouts.deliveries import LEASE
-    from payouts.standing import as_json
     from workers.deliver import LARGEST_CLAIM, LARGEST_LOOK
 
     now = datetime.now(UTC)

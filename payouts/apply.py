@@ -16,9 +16,9 @@ from connectors._base import PayoutUpdate, UnreadableEvent
 from models.inbox import InboxState
 from models.outbox import Carrier
 from models.payout import Source
+from models.rows import Rows, as_json
 from payouts.integrations import Connected, usable
 from payouts.observe import Evidence, Observed, observe
-from payouts.standing import as_json
 
 _log = structlog.get_logger(__name__)
 
@@ -92,9 +92,7 @@ def _read(event_id: int, body: bytes, integration: Connected, *, is_conflict: bo
 def _settle(session: Session, readings: Sequence[_Reading], now: datetime) -> None:
     applied = [reading.id for reading in readings if reading.state is InboxState.APPLIED]
     others = [
-        {"id": r.id, "state": r.state, "detail": r.detail, "reference": r.reference, "order_key": r.order_key}
-        for r in readings
-        if r.state is not InboxState.APPLIED
+        (r.id, r.state, r.detail, r.reference, r.order_key) for r in readings if r.state is not InboxState.APPLIED
     ]
     if applied:
         session.connection().execute(_SETTLE_APPLIED, {"ids": as_json(applied), "now": now})
@@ -120,13 +118,11 @@ _SETTLE_APPLIED: Final = text(
     WHERE id = ANY(ARRAY(SELECT CAST(jsonb_array_elements(CAST(:ids AS jsonb)) AS bigint))) AND state = 'new'
     """
 )
+_ASIDE: Final = Rows(id="bigint", state="text", detail="text", reference="text", order_key="text")
 _SET_ASIDE: Final = text(
-    """
+    f"""
     UPDATE inbox_event e SET state = s.state, detail = s.detail, applied_at = :now,
         reference = s.reference, order_key = s.order_key
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s (
-        id bigint, state text, detail text, reference text, order_key text
-    )
-    WHERE e.id = s.id AND e.state = 'new'
-    """
+    FROM {_ASIDE.table} AS s WHERE e.id = s.id AND e.state = 'new'
+    """  # noqa: S608 (a fragment of our own)
 )

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, text
 from sqlmodel import Session
 
 from models.lifecycle import IN_FLIGHT, PayoutStatus
+from models.rows import as_json
 from payouts.discrepancies import ADDED_UP, NOTHING_YET, Base, look
-from payouts.standing import as_json
 
 MOST_TOLD: Final = 50
 

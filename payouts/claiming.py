@@ -15,6 +15,7 @@ from sqlmodel import Session
 from models.database import Quick
 from models.notice import PING
 from models.outbox import Owed
+from models.rows import IDS, Rows, as_json
 from payouts.deliveries import (
     HEADS_TIME,
     IS_OPEN,
@@ -27,7 +28,6 @@ from payouts.deliveries import (
     Target,
 )
 from payouts.gates import STANDS_OPEN, admit
-from payouts.standing import as_json
 from payouts.targets import targets
 
 Room = Callable[[str], int]
@@ -95,15 +95,14 @@ def carried(session: Session, owed: Sequence[Owed], leased_until: datetime) -> l
 
 def release(session: Session, claimed: Sequence[Claimed], now: datetime) -> None:
     """Give back what was claimed and will not be attempted: as if it had never been claimed."""
-    rows = [{"id": one.id, "number": one.number, "endpoint": one.endpoint_id} for one in claimed]
+    rows = [(one.id, one.number, one.endpoint_id) for one in claimed]
     session.connection().execute(_RELEASE, {"rows": as_json(rows), "now": now})
 
 
 def successors(session: Session, finished: Sequence[Finished], now: datetime) -> list[str]:
     """Return the deliveries that have just become heads. Ask after the commit of `record`, or one could be missed."""
     pairs = {(one.claimed.endpoint_id, one.claimed.payout_id) for one in finished if one.claimed.payout_id}
-    asked = as_json([{"endpoint": endpoint, "payout": payout} for endpoint, payout in pairs])
-    return [row[0] for row in session.connection().execute(_SUCCESSORS, {"pairs": asked, "now": now})]
+    return [row[0] for row in session.connection().execute(_SUCCESSORS, {"rows": as_json(list(pairs)), "now": now})]
 
 
 def _by_endpoint(due: Iterable[Due]) -> dict[str, tuple[bool, list[str]]]:
@@ -133,8 +132,7 @@ def _for(to: Target, notice: str | None) -> Target:
     return replace(to, retry_schedule=PING_RETRY_AFTER) if notice == PING else to
 
 
-_THESE: Final = "ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))"
-_IS_DUE_BY_ID: Final = f"d.id = {_THESE} AND {IS_OPEN} AND {MAY_GO} AND {HEADS_TIME} IS NULL"
+_IS_DUE_BY_ID: Final = f"d.id = {IDS} AND {IS_OPEN} AND {MAY_GO} AND {HEADS_TIME} IS NULL"
 
 DUE_BY_ID: Final = text(
     f"""
@@ -174,11 +172,10 @@ _TAKE: Final = Quick(TAKE.text)
 
 _BURY: Final = text("UPDATE delivery SET state = 'dead', closed_at = :now, leased_until = NULL WHERE id = ANY(:ids)")
 
+_RELEASED: Final = Rows(id="text", number="int", endpoint="text")
 _RELEASE: Final = text(
     f"""
-    WITH r AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id text, number int, endpoint text)
-    ), given_back AS (
+    WITH r AS (SELECT * FROM {_RELEASED.table} AS r), given_back AS (
         UPDATE delivery d SET leased_until = NULL, attempts = d.attempts - 1 FROM r
         WHERE d.id = r.id AND d.id = ANY(ARRAY(SELECT id FROM r)) AND {IS_OPEN} AND d.attempts = r.number
     )
@@ -188,10 +185,10 @@ _RELEASE: Final = text(
 )
 """A probe that is not made must not keep the next one waiting for its lease."""
 
+_PAIRS: Final = Rows(endpoint="text", payout="text")
 _SUCCESSORS: Final = text(
     f"""
-    SELECT d.id FROM jsonb_to_recordset(CAST(:pairs AS jsonb)) AS k (endpoint text, payout text)
-    CROSS JOIN LATERAL (
+    SELECT d.id FROM {_PAIRS.table} AS k CROSS JOIN LATERAL (
         SELECT id, next_attempt_at, leased_until, attempts FROM delivery
         WHERE endpoint_id = k.endpoint AND payout_id = k.payout AND closed_at IS NULL ORDER BY sequence LIMIT 1
     ) AS d WHERE {MAY_GO}

@@ -14,11 +14,12 @@ import structlog
 from sqlalchemy import text
 from sqlmodel import Session
 
+from models.database import Quick
 from models.endpoint import Breaker
+from models.rows import Rows, as_json
 from payouts.deliveries import Finished, Outcome
 from payouts.endpoints import Reason, switch_off
 from payouts.notices import Told
-from payouts.standing import as_json
 from settings import settings
 
 OPEN_AFTER: Final = 10
@@ -51,8 +52,7 @@ def fare(session: Session, finished: Sequence[Finished], now: datetime) -> list[
     well = [endpoint_id for endpoint_id, one in fares.items() if one.has_succeeded and not one.failures]
     ailing = {endpoint_id: one for endpoint_id, one in fares.items() if one.failures}
     if well:
-        recovered = session.connection().execute(_RECOVER, {"ids": well}).scalars().all()
-        for endpoint_id in recovered:
+        for (endpoint_id,) in _RECOVER.run(session, {"ids": as_json(well)}):
             _log.info("endpoint.recovered", endpoint=endpoint_id)
     return _worsen(session, ailing, now) if ailing else []
 
@@ -81,7 +81,7 @@ def _worsen(session: Session, fares: dict[str, Fare], now: datetime) -> list[Tol
             _log.warning("endpoint.breaker", endpoint=row.id, breaker=change["breaker"], failures=change["failures"])
         if row.is_enabled and (reason := _reason_to_give_up(change, fares[row.id], now)):
             given_up[row.id] = reason
-    session.connection().execute(_WORSEN, {"rows": as_json(changes)})
+    session.connection().execute(_WORSEN, {"rows": as_json([[*change.values()] for change in changes])})
     return [switch_off(session, endpoint_id, reason, now) for endpoint_id, reason in given_up.items()]
 
 
@@ -120,12 +120,13 @@ def _reason_to_give_up(change: dict[str, Any], seen: Fare, now: datetime) -> Rea
     return Reason.FAILING if is_long_enough and change["failures"] >= OPEN_AFTER else None
 
 
-_RECOVER: Final = text(
+_RECOVER: Final = Quick(
     """
     UPDATE endpoint p SET failures = 0, failing_since = NULL, openings = 0, breaker = 'closed',
         not_before = CASE WHEN p.breaker = 'closed' THEN p.not_before END
     FROM (
-        SELECT id FROM endpoint WHERE id = ANY(:ids) AND (failures > 0 OR breaker <> 'closed') ORDER BY id FOR UPDATE
+        SELECT id FROM endpoint WHERE id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
+            AND (failures > 0 OR breaker <> 'closed') ORDER BY id FOR UPDATE
     ) AS better WHERE p.id = better.id RETURNING p.id
     """
 )
@@ -138,12 +139,13 @@ _LOCK: Final = text(
     """
 )
 
+_WORSENED: Final = Rows(
+    id="text", failures="int", failing_since="timestamptz", breaker="text", openings="int", not_before="timestamptz"
+)
 _WORSEN: Final = text(
-    """
+    f"""
     UPDATE endpoint p SET failures = r.failures, failing_since = r.failing_since, breaker = r.breaker,
         openings = r.openings, not_before = r.not_before
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-        id text, failures int, failing_since timestamptz, breaker text, openings int, not_before timestamptz
-    ) WHERE p.id = r.id
-    """
+    FROM {_WORSENED.table} AS r WHERE p.id = r.id
+    """  # noqa: S608 (a fragment of our own)
 )

@@ -17,9 +17,10 @@ from models.balance import Account, EntryKind
 from models.database import Quick
 from models.ids import new_id
 from models.lifecycle import PayoutStatus
+from models.rows import IDS, Rows, as_json
 from payouts.polling import next_poll_at
 from payouts.position import Fate, Position, position
-from payouts.standing import Standing, as_json
+from payouts.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +126,13 @@ def _lock(session: Session, balance_ids: Iterable[str]) -> None:
     session.connection().execute(_LOCK, {"ids": as_json(sorted(balance_ids))})
 
 
-def _rows(booking: Booking) -> Iterable[dict[str, Any]]:
+def _rows(booking: Booking) -> Iterable[tuple[Any, ...]]:
+    """Return rows of `_ADDED`."""
     for account, amount_minor in booking.lines.items():
         if amount_minor:
-            yield {
-                "transaction_id": booking.id,
-                "balance_id": booking.balance_id,
-                "account": account,
-                "kind": booking.kind,
-                "amount_minor": amount_minor,
-                "payout_id": booking.payout_id,
-                "note": booking.note,
-            }
+            yield (
+                booking.id, booking.balance_id, account, booking.kind, amount_minor, booking.payout_id, booking.note
+            )  # fmt: skip
 
 
 def _ask_again(session: Session, waiting: Sequence[_Stand], now: datetime) -> None:
@@ -147,22 +143,14 @@ def _ask_again(session: Session, waiting: Sequence[_Stand], now: datetime) -> No
         session.connection().execute(_ASK, {"id": stand.row.id, "at": at})
 
 
-_LOCK: Final = text(
-    """
-    SELECT FROM balance WHERE id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
-    ORDER BY id FOR NO KEY UPDATE
-    """
-)
+_LOCK: Final = text(f"SELECT FROM balance WHERE id = {IDS} ORDER BY id FOR NO KEY UPDATE")
 
-_COLUMNS: Final = "transaction_id, balance_id, account, kind, amount_minor, payout_id, note"
-
+_ADDED: Final = Rows(
+    transaction_id="text", balance_id="text", account="text", kind="text", amount_minor="bigint", payout_id="text",
+    note="text",
+)  # fmt: skip
 _ADD: Final = text(
-    f"""
-    INSERT INTO ledger_entry ({_COLUMNS}, created_at)
-    SELECT {_COLUMNS}, :now FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l (
-        transaction_id text, balance_id text, account text, kind text, amount_minor bigint, payout_id text, note text
-    )
-    """  # noqa: S608 (our own columns)
+    f"INSERT INTO ledger_entry ({_ADDED.listed}, created_at) SELECT {_ADDED.listed}, :now FROM {_ADDED.table} AS l"  # noqa: S608
 )
 
 PAYABLE: Final = """
@@ -210,6 +198,6 @@ STANDS: Final = f"""
 """  # noqa: S608 (our own words)
 """Payouts, where their money stands, and what has been said of them by others than webhooks."""
 
-_STANDS: Final = text(f"{STANDS} WHERE p.id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))")
+_STANDS: Final = text(f"{STANDS} WHERE p.id = {IDS}")
 
 _ASK: Final = text("UPDATE payout SET next_poll_at = :at WHERE id = :id AND next_poll_at IS NULL")

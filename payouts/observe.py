@@ -18,12 +18,13 @@ from models.ids import new_id
 from models.lifecycle import PayoutStatus, join
 from models.outbox import Announcement, Carrier, fan_out
 from models.payout import Source, SubmissionState
+from models.rows import Rows, as_json
 from payouts.claiming import carried
 from payouts.deliveries import Claimed
 from payouts.ledger import follow
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
-from payouts.standing import Standing, add, as_json, lock_by_keys, write
+from payouts.standing import Standing, add, lock_by_keys, write
 
 
 @dataclass(slots=True)
@@ -129,7 +130,8 @@ class _Batch:
         self._carrier = carrier
         self.observed = Observed()
         self.touched: dict[str, Standing] = {}
-        self._observations: list[dict[str, Any]] = []
+        self._observations: list[tuple[Any, ...]] = []
+        """Rows of `_OBSERVED`."""
         self._announcements: list[Announcement] = []
         self._learnt: list[Standing] = []
 
@@ -145,19 +147,8 @@ class _Batch:
         effect = self._join(standing, item)
         if note and not standing.is_disputed:
             standing.is_disputed, standing.dispute = True, note
-        self._observations.append(
-            {
-                "payout_id": standing.id,
-                "epoch": standing.epoch,
-                "source": item.source,
-                "inbox_event_id": item.inbox_event_id,
-                "said": update.said,
-                "status": update.status,
-                "effect": effect,
-                "occurred_at": update.occurred_at,
-                "note": note,
-            }
-        )
+        said = (item.source, item.inbox_event_id, update.said, update.status)
+        self._observations.append((standing.id, standing.epoch, *said, effect, update.occurred_at, note))
 
     def announce(self, standing: Standing, previous: PayoutStatus | None, source: Source) -> None:
         """Number a change and snapshot what partners will read about it."""
@@ -298,16 +289,15 @@ def release_unmatched(session: Session, standings: Sequence[Standing]) -> list[i
     return [row[0] for row in session.connection().execute(_RELEASE, parameters)]
 
 
+_OBSERVED: Final = Rows(
+    payout_id="text", epoch="int", source="text", inbox_event_id="bigint", said="text", status="text", effect="text",
+    occurred_at="timestamptz", note="text",
+)  # fmt: skip
 _RECORD: Final = text(
-    """
-    INSERT INTO observation
-        (payout_id, epoch, source, inbox_event_id, said, status, effect, occurred_at, recorded_at, note)
-    SELECT payout_id, epoch, source, inbox_event_id, said, status, effect, occurred_at, :now, note
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS o (
-        payout_id text, epoch int, source text, inbox_event_id bigint, said text, status text, effect text,
-        occurred_at timestamptz, note text
-    )
-    """
+    f"""
+    INSERT INTO observation ({_OBSERVED.listed}, recorded_at)
+    SELECT {_OBSERVED.listed}, :now FROM {_OBSERVED.table} AS o
+    """  # noqa: S608 (fragments of our own)
 )
 
 _RELEASE: Final = text(

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.outbox import DeliveryState
+from models.rows import Rows, as_json
 from payouts.deliveries import IS_OPEN, Finished, Outcome, retry_after
 from payouts.faring import fare
 from payouts.notices import Told
-from payouts.standing import as_json
 
 
 def record(session: Session, finished: Sequence[Finished], now: datetime) -> list[Told]:
@@ -23,20 +23,9 @@ def record(session: Session, finished: Sequence[Finished], now: datetime) -> lis
     rows = []
     for one in finished:
         state, next_at = _what_next(one, now)
-        rows.append(
-            {
-                "delivery_id": one.claimed.id,
-                "number": one.claimed.number,
-                "started_at": one.started_at,
-                "duration_ms": one.duration_ms,
-                "outcome": one.outcome,
-                "status_code": one.status_code,
-                "answer": b64encode(one.answer).decode() if one.answer else None,
-                "error": one.error,
-                "state": state,
-                "next_attempt_at": next_at,
-            }
-        )
+        answer = b64encode(one.answer).decode() if one.answer else None
+        made = (one.claimed.id, one.claimed.number, one.started_at, one.duration_ms, one.outcome, one.status_code)
+        rows.append((*made, answer, one.error, state, next_at))
     session.connection().execute(_RECORD, {"rows": as_json(rows), "now": now})
     return fare(session, finished, now)
 
@@ -50,14 +39,13 @@ def _what_next(one: Finished, now: datetime) -> tuple[DeliveryState, datetime]:
     return DeliveryState.OPEN, now + max(wait, one.retry_after or timedelta(0))
 
 
+_FINISHED: Final = Rows(
+    delivery_id="text", number="int", started_at="timestamptz", duration_ms="int", outcome="text", status_code="int",
+    answer="text", error="text", state="text", next_attempt_at="timestamptz",
+)  # fmt: skip
 _RECORD: Final = text(
     f"""
-    WITH f AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f (
-            delivery_id text, number int, started_at timestamptz, duration_ms int, outcome text, status_code int,
-            answer text, error text, state text, next_attempt_at timestamptz
-        )
-    ), logged AS (
+    WITH f AS (SELECT * FROM {_FINISHED.table} AS f), logged AS (
         INSERT INTO attempt (delivery_id, number, started_at, duration_ms, outcome, status_code, answer, error)
         SELECT delivery_id, number, started_at, duration_ms, outcome, status_code, decode(answer, 'base64'), error
         FROM f

@@ -20,12 +20,12 @@ from models import audit
 from models.endpoint import Endpoint
 from models.ids import first_id, new_id
 from models.recovery import Recovery, RecoveryState
+from models.rows import Rows, as_json
 from payouts.create import Refused
 from payouts.endpoints import find
 from payouts.pages import Stretch, is_name
 from payouts.payload import rfc3339
 from payouts.sight import Sight
-from payouts.standing import as_json
 
 EVENTS_IN_A_STEP: Final = 500
 MOST_OPEN: Final = 5_000
@@ -147,14 +147,12 @@ def _go_on(session: Session, recovery: Recovery, endpoint: Endpoint, now: dateti
 
 
 def _owe(session: Session, recovery: Recovery, missed: Sequence[Any], now: datetime) -> list[str]:
-    rows = [
-        {"id": new_id("dlv"), "payout": event.payout_id, "event": event.id, "n": event.sequence} for event in missed
-    ]
+    rows = [(new_id("dlv"), event.payout_id, event.id, event.sequence) for event in missed]
     if rows:
         asked = {"rows": as_json(rows), "endpoint": recovery.endpoint_id, "recovery": recovery.id, "now": now}
         session.connection().execute(_OWE, asked)
     recovery.owed += len(rows)
-    return [row["id"] for row in rows]
+    return [row[0] for row in rows]
 
 
 def _read(session: Session, sight: Sight, conditions: Sequence[str], asked: dict[str, Any]) -> list[Recovery]:
@@ -195,15 +193,14 @@ _PAGE: Final = text(
 """A page never ends within a millisecond: the order of ids made in the same one is chance, and with the later event of
 a payout in one step and the earlier in the next, the later could be sent first."""
 
+_MISSED: Final = Rows(id="text", payout="text", event="text", n="int")
 _OWE: Final = text(
-    """
-    WITH missed AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS m (id text, payout text, event text, n int)
-    ), replaced AS (
+    f"""
+    WITH missed AS (SELECT * FROM {_MISSED.table} AS m), replaced AS (
         UPDATE delivery d SET state = 'replaced' FROM missed m
         WHERE d.event_id = m.event AND d.endpoint_id = :endpoint AND d.state = 'dead'
     )
     INSERT INTO delivery (id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at, recovery_id)
     SELECT id, :endpoint, payout, event, n, :now, :now, :recovery FROM missed
-    """
+    """  # noqa: S608 (a fragment of our own)
 )

@@ -36,7 +36,7 @@ class PublicKey:
 def signature(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> str:
     """Return the `webhook-signature` header: one `v1,…` or `v1a,…` per live secret. `timestamp` in unix seconds."""
     signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
-    return " ".join(_signer(secret)(signed) for secret in secrets)
+    return " ".join([_signer(secret)(signed) for secret in secrets])
 
 
 def public_keys(endpoint: Endpoint, now: datetime) -> list[PublicKey]:

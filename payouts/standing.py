@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -16,6 +17,7 @@ from sqlmodel import Session
 
 from models.database import Quick
 from models.lifecycle import PayoutStatus
+from models.rows import IDS, Rows, as_json
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ _BESIDE: Final = (
 
 _COLUMNS: Final = ", ".join(f"p.{column.name}" for column in fields(Standing))
 _NAMES: Final = [column.name for column in fields(Standing)]
-_CHANGING: Final = _NAMES[_NAMES.index("status") :]
+_CHANGING: Final = ("gateway_reference", *_NAMES[_NAMES.index("status") :])
 _TYPES: Final = {
     **dict.fromkeys(("advanced_at", "occurred_at", "last_evidence_at", "next_poll_at"), "timestamptz"),
     **dict.fromkeys(("epoch", "sequence", "polls", "poll_step", "poll_failures"), "int"),
@@ -84,10 +86,11 @@ _TYPES: Final = {
     "costs": "jsonb",
 }
 
+_KEYS: Final = Rows(i="int", r="text", o="text")
 _LOCK_BY_KEYS: Final = text(
     f"""
     SELECT {_COLUMNS} FROM payout p WHERE p.id = ANY(ARRAY(
-        SELECT found.id FROM jsonb_to_recordset(CAST(:keys AS jsonb)) AS k (i int, r text, o text) CROSS JOIN LATERAL (
+        SELECT found.id FROM {_KEYS.table} AS k CROSS JOIN LATERAL (
             (SELECT id FROM payout WHERE integration_id = k.i AND gateway_reference = k.r LIMIT 1)
             UNION ALL (SELECT id FROM payout WHERE integration_id = k.i AND order_key = k.o LIMIT 1)
             LIMIT 1
@@ -97,15 +100,14 @@ _LOCK_BY_KEYS: Final = text(
 )
 _LOCK_BY_ID: Final = text(f"SELECT {_COLUMNS} FROM payout p WHERE p.id = ANY(:ids) ORDER BY p.id FOR UPDATE OF p")  # noqa: S608
 
+_WRITTEN: Final = Rows(id="text", **{name: _TYPES.get(name, "text") for name in _CHANGING})
 _WRITE: Final = text(
     f"""
-    UPDATE payout p SET gateway_reference = s.gateway_reference,
-        {", ".join(f"{name} = s.{name}" for name in _CHANGING)}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s (
-        id text, gateway_reference text, {", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in _CHANGING)}
-    ) WHERE p.id = s.id AND p.id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
+    UPDATE payout p SET {", ".join(f"{name} = s.{name}" for name in _CHANGING)}
+    FROM {_WRITTEN.table} AS s WHERE p.id = s.id AND p.id = {IDS}
     """  # noqa: S608
 )
+_as_written: Final = attrgetter("id", *_CHANGING)
 
 
 _VALUES: Final = {
@@ -137,8 +139,8 @@ def lock_by_keys(session: Session, keys: Iterable[tuple[int, str | None, str | N
 
     The gateway's reference goes first; our key finds a payout whose reference we have not been told yet.
     """
-    named = as_json([{"i": integration, "r": reference, "o": order_key} for integration, reference, order_key in keys])
-    return [_standing(row) for row in session.connection().execute(_LOCK_BY_KEYS, {"keys": named})]
+    named = as_json(list(keys))
+    return [_standing(row) for row in session.connection().execute(_LOCK_BY_KEYS, {"rows": named})]
 
 
 def lock(session: Session, ids: Sequence[str]) -> list[Standing]:
@@ -148,14 +150,9 @@ def lock(session: Session, ids: Sequence[str]) -> list[Standing]:
 
 def write(session: Session, standings: Iterable[Standing]) -> None:
     """Write locked payouts back, in one statement."""
-    rows = list(standings)
-    if rows:  # whole, though the statement reads only what may change: orjson writes out a dataclass by itself
-        session.connection().execute(_WRITE, {"rows": as_json(rows), "ids": as_json([row.id for row in rows])})
-
-
-def as_json(values: Sequence[Any]) -> str:
-    """Return rows or ids for a statement. One text: an array would be written out value by value, in Python."""
-    return orjson.dumps(values, default=datetime.isoformat).decode()
+    rows = [_as_written(standing) for standing in standings]
+    if rows:
+        session.connection().execute(_WRITE, {"rows": as_json(rows), "ids": as_json([row[0] for row in rows])})
 
 
 def _standing(row: Any) -> Standing:

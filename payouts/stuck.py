@@ -12,11 +12,11 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.lifecycle import IN_FLIGHT, PayoutStatus
+from models.rows import as_json
 from payouts.parking import PARKED
 from payouts.reasons import StuckReason
 from payouts.report import Filters, Group, StuckPayout, StuckReport
 from payouts.silence import Silence, read_silences
-from payouts.standing import as_json
 
 UNCONFIRMED_AFTER: Final = timedelta(minutes=15)
 """By then a lost answer has been asked about several times."""

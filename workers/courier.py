@@ -6,8 +6,6 @@ Actors hand deliveries over and return; nobody's thread waits for a slow partner
 
 import os
 import select
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,19 +17,22 @@ import pycurl
 import structlog
 
 from payouts.deliveries import Claimed, Finished, Outcome
-from workers.addresses import FORBIDDEN, open_vetted_socket
+from workers.handles import Handle
 from workers.lanes import Lanes
 
 ATTEMPT_TIMEOUT: Final = timedelta(seconds=15)
-CONNECT_TIMEOUT_MS: Final = 5_000
-LARGEST_ANSWER: Final = 64 * 1024
-"""Read at most; a partner that answers more is cut off, and its status counts."""
 KEPT_OF_ANSWER: Final = 512
 """Of an answer that is not 2xx: enough to see what the partner's server had to say."""
 MAY_ASK_FOR_REST: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 MOST_KEPT_CONNECTIONS: Final = 512
 IDLE_SECONDS: Final = 0.5
 IN_REASON: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLERR | select.EPOLLHUP
+EVENTS: Final = {
+    pycurl.POLL_NONE: 0,
+    pycurl.POLL_IN: select.EPOLLIN,
+    pycurl.POLL_OUT: select.EPOLLOUT,
+    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+}
 
 Headers = Callable[[Claimed, int], list[str]]
 
@@ -56,7 +57,8 @@ class Courier:
         self._report = report
         self._give_back = give_back
         self._lanes = Lanes()
-        self._free: list[pycurl.Curl] = []
+        self._free: list[Handle] = []
+        self._under_way: dict[pycurl.Curl, tuple[Handle, Claimed, datetime, float]] = {}
         self._wake_read, self._wake_write = os.pipe()
         self._epoll = select.epoll()
         self._epoll.register(self._wake_read, select.EPOLLIN)
@@ -134,18 +136,13 @@ class Courier:
 
     def _start(self, delivery: Claimed, now: datetime) -> Finished | None:
         """Start an attempt, or return why it could not even be started."""
-        curl = self._free.pop() if self._free else _new_handle()
+        handle = self._free.pop() if self._free else Handle(ATTEMPT_TIMEOUT)
         try:
-            curl.setopt(pycurl.URL, delivery.to.url)
-            curl.setopt(pycurl.POSTFIELDS, delivery.payload.encode())
-            curl.setopt(pycurl.HTTPHEADER, self._headers(delivery, int(now.timestamp())))
-            curl.answer.clear()
-            curl.is_plain = not delivery.to.url.startswith("https:")
-            curl.was_refused = False
-            curl.under_way = (delivery, now, time.monotonic())
-            self._multi.add_handle(curl)
+            handle.load(delivery.to.url, self._headers(delivery, int(now.timestamp())), delivery.payload.encode())
+            self._multi.add_handle(handle.curl)
         except (pycurl.error, ValueError, UnicodeError, RuntimeError) as error:
             return Finished(delivery, Outcome.UNREACHABLE, now, 0, error=type(error).__name__)
+        self._under_way[handle.curl] = (handle, delivery, now, time.monotonic())
         return None
 
     def _collect(self) -> None:
@@ -167,13 +164,13 @@ class Courier:
             self._give_back(surplus)
 
     def _finish(self, curl: Any, error: int | None) -> Finished:
-        delivery, started_at, started = curl.under_way
+        handle, delivery, started_at, started = self._under_way.pop(curl)
         status = curl.getinfo(pycurl.RESPONSE_CODE) or None
         rest = curl.getinfo(pycurl.RETRY_AFTER) if status in MAY_ASK_FOR_REST else 0
         self._multi.remove_handle(curl)
-        self._free.append(curl)
-        outcome, reason = _judge(status, error, was_refused=curl.was_refused)
-        kept = b"" if outcome is Outcome.DELIVERED else bytes(curl.answer[:KEPT_OF_ANSWER])
+        self._free.append(handle)
+        outcome, reason = _judge(status, error, was_refused=handle.was_refused)
+        kept = b"" if outcome is Outcome.DELIVERED else bytes(handle.answer[:KEPT_OF_ANSWER])
         return Finished(
             delivery,
             outcome,
@@ -191,11 +188,10 @@ class Courier:
             self._watched.discard(fd)
             return
         self._watched.add(fd)
-        events = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
         try:
-            self._epoll.modify(fd, events)
+            self._epoll.modify(fd, EVENTS[what])
         except FileNotFoundError:
-            self._epoll.register(fd, events)
+            self._epoll.register(fd, EVENTS[what])
 
     def _forget(self, fd: int) -> None:
         """Take out a kept connection that its partner has closed."""
@@ -203,44 +199,6 @@ class Courier:
             self._epoll.unregister(fd)
         except OSError:
             return  # libcurl has closed it already, and closing takes it out of the set
-
-
-def _new_handle() -> Any:
-    curl = pycurl.Curl()
-    curl.answer = answer = bytearray()
-    curl.setopt(pycurl.POST, 1)
-    curl.setopt(pycurl.NOSIGNAL, 1)
-    curl.setopt(pycurl.FOLLOWLOCATION, 0)
-    curl.setopt(pycurl.PROXY, "")
-    curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-    curl.setopt(pycurl.TIMEOUT_MS, int(ATTEMPT_TIMEOUT.total_seconds() * 1000))
-    curl.setopt(pycurl.CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS)
-
-    def open_socket(_purpose: int, peer: Any) -> "socket.socket | int":
-        vetted = open_vetted_socket(peer, plain=curl.is_plain)
-        curl.was_refused = curl.was_refused or vetted == FORBIDDEN
-        return vetted
-
-    def write(chunk: bytes) -> int | None:
-        if len(answer) >= LARGEST_ANSWER:
-            return -1
-        answer.extend(chunk)
-        return None
-
-    curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
-    curl.setopt(pycurl.WRITEFUNCTION, write)
-    _trust_what_python_trusts(curl)
-    curl.setopt(pycurl.USERAGENT, "Ratchet/0.1")
-    return curl
-
-
-def _trust_what_python_trusts(curl: Any) -> None:
-    """Take this machine's certificate authorities, or those of SSL_CERT_FILE. libcurl's wheel knows one path only."""
-    known = ssl.get_default_verify_paths()
-    if known.cafile:
-        curl.setopt(pycurl.CAINFO, known.cafile)
-    if known.capath:
-        curl.setopt(pycurl.CAPATH, known.capath)
 
 
 def _judge(status: int | None, error: int | None, *, was_refused: bool = False) -> tuple[Outcome, str | None]:

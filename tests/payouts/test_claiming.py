@@ -507,7 +507,7 @@ PLANS: dict[str, tuple[TextClause, dict[str, Any], set[tuple[str, str]]]] = {
     ),
     "release": (claiming._RELEASE, _NO_ROWS, {("d", "pk_delivery")}),
     "record": (recording._RECORD, _NO_ROWS, {("d", "pk_delivery")}),
-    "successors": (claiming._SUCCESSORS, {"pairs": "[]"}, {("delivery", "ix_delivery_open")}),
+    "successors": (claiming._SUCCESSORS, _NO_ROWS, {("delivery", "ix_delivery_open")}),
     "sweep": (
         sweeping.SWEEP,
         {"most": 5_000},

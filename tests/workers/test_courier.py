@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pycurl
 import pytest
@@ -27,6 +27,7 @@ from tests.concurrency import wait_until
 from tests.workers.authority import Authority, a_partner_behind_tls
 from tests.workers.partners import OK, Got, Partner, a_partner, endless, raw, status
 from workers.courier import KEPT_OF_ANSWER, Courier
+from workers.handles import Handle
 from workers.lanes import FIRST_SHARE, MOST_IN_FLIGHT
 from workers.writing import headers
 
@@ -309,16 +310,16 @@ class Liar:
     """A resolver that has told the truth when the URL was saved, and now says something else."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._make = workers.courier._new_handle
+        self._make = workers.courier.Handle
         self._lies: list[str] = []
-        monkeypatch.setattr(workers.courier, "_new_handle", self._new_handle)
+        monkeypatch.setattr(workers.courier, "Handle", self._new_handle)
 
     def say(self, host: str, port: int, *addresses: str) -> None:
         self._lies.append(f"{host}:{port}:{','.join(addresses)}")
 
-    def _new_handle(self) -> Any:
-        handle = self._make()
-        handle.setopt(pycurl.RESOLVE, self._lies)
+    def _new_handle(self, timeout: timedelta) -> Handle:
+        handle = self._make(timeout)
+        handle.curl.setopt(pycurl.RESOLVE, self._lies)
         return handle
 
 
