@@ -49,9 +49,9 @@ class Place:
 
 _PAYOUTS: Final = """
     INSERT INTO payout (id, organisation_id, integration_id, order_key, gateway_reference, amount_minor, currency,
-        description, test_mode, submission, created_at, advanced_at, next_poll_at)
+        description, test_mode, submission, created_at, advanced_at, quiet_since, next_poll_at)
     SELECT 'pay_' || lpad(to_hex(n), 28, '0'), o.id, i.id, 'order-' || lpad(n::text, 8, '0'),
-        'cpoi_' || lpad(n::text, 12, '0'), %(amount)s, %(currency)s, '', false, 'accepted', now(), now(),
-        now() + interval '30 days'
+        'cpoi_' || lpad(n::text, 12, '0'), %(amount)s, %(currency)s, '', false, 'accepted', now(), now(), now(),
+        now() + interval '2 minutes'
     FROM generate_series(0, %(payouts)s) n, organisation o, integration i WHERE i.slug = %(slug)s
 """

@@ -5,7 +5,17 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    Identity,
+    Index,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -15,6 +25,9 @@ from models.database import metadata
 from models.ids import new_id
 from models.lifecycle import IN_FLIGHT, PayoutStatus
 
+_HELD_DAY = (  # in PostgreSQL's own words, so that models and migrations can be compared
+    "CASE WHEN status::text = 'pending'::text OR status::text = 'scheduled'::text THEN business_day ELSE NULL::date END"
+)
 _IN_FLIGHT_SQL = ", ".join(f"'{status}'" for status in sorted(IN_FLIGHT))
 
 
@@ -63,7 +76,11 @@ class Payout(SQLModel, table=True, metadata=metadata):
             postgresql_where=text("partner_reference IS NOT NULL"),
         ),
         Index("ix_payout_due", "integration_id", "next_poll_at", postgresql_where=text("next_poll_at IS NOT NULL")),
-        Index("ix_payout_in_flight", "advanced_at", postgresql_where=text(f"status IN ({_IN_FLIGHT_SQL})")),
+        Index("ix_payout_quiet", "quiet_since", postgresql_where=text("quiet_since IS NOT NULL")),
+        CheckConstraint(
+            f"quiet_since IS NOT NULL OR NOT (status IN ({_IN_FLIGHT_SQL}))", name="in_flight_is_quiet_since"
+        ),
+        CheckConstraint("quiet_since <= advanced_at", name="quiet_since_no_later"),
         # The few that the stuck-payout report must find whatever their status and however many are in flight.
         Index("ix_payout_disputed", "id", postgresql_where=text("is_disputed")),
         Index(
@@ -80,9 +97,9 @@ class Payout(SQLModel, table=True, metadata=metadata):
         Index(
             "uq_payout_balance_day",
             "balance_id",
-            "business_day",
+            "held_day",
             unique=True,
-            postgresql_where=text("business_day IS NOT NULL AND status IN ('pending', 'scheduled')"),
+            postgresql_where=text("held_day IS NOT NULL"),
         ),
         {"postgresql_with": {"fillfactor": "80"}},
     )
@@ -126,6 +143,11 @@ class Payout(SQLModel, table=True, metadata=metadata):
     quote_id: str | None = None
     business_day: date | None = None
     """Of a payout of a balance: the day it leaves."""
+    held_day: date | None = Field(
+        default=None,
+        sa_column=Column(Date, Computed(_HELD_DAY, persisted=True)),
+    )
+    """That day until it has left. An index of its own, because one that names the status would be touched by all."""
 
     status: str = Field(default=PayoutStatus.PENDING, sa_column_kwargs={"server_default": "pending"})
     epoch: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
@@ -148,6 +170,8 @@ class Payout(SQLModel, table=True, metadata=metadata):
     created_at: datetime
     advanced_at: datetime
     """When the status last moved, by our clock; at first, when it was created."""
+    quiet_since: datetime | None = None
+    """While it is in flight: the same, or earlier. The index for what is stuck; moves only when `next_poll_at` does."""
     occurred_at: datetime | None = None
     """When that happened, by the gateway's clock."""
     last_evidence_at: datetime | None = None

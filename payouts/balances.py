@@ -95,4 +95,4 @@ _TAKEN: Final = text(
     )
     """
 )
-"""The predicate of uq_payout_balance_day, which says the same should two ever ask past the lock."""
+"""As `held_day` has it in uq_payout_balance_day, which says the same should two ever ask past the lock."""

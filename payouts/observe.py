@@ -15,7 +15,7 @@ from sqlmodel import Session
 
 from connectors._base import PayoutUpdate
 from models.ids import new_id
-from models.lifecycle import PayoutStatus, join
+from models.lifecycle import IN_FLIGHT, PayoutStatus, join
 from models.outbox import Announcement, Carrier, fan_out
 from models.payout import Source, SubmissionState
 from models.rows import Rows, as_json
@@ -227,8 +227,12 @@ class _Batch:
             return "stale"
         previous, standing.status = standing.status, joined
         standing.advanced_at, standing.occurred_at = self.now, item.update.occurred_at
-        standing.poll_step = 0
-        standing.next_poll_at = next_poll_at(joined, 0, self.now)
+        standing.poll_step, planned = 0, standing.next_poll_at
+        standing.next_poll_at = next_poll_at(joined, 0, self.now, planned)
+        if joined not in IN_FLIGHT:
+            standing.quiet_since = None
+        elif standing.next_poll_at != planned:  # else no index is touched: it may look quieter than it is for a while
+            standing.quiet_since = self.now
         self.announce(standing, previous, item.source)
         return "advanced"
 

@@ -17,13 +17,18 @@ JITTER: Final = 0.2
 """Up to a fifth earlier or later, so that payouts created together are not asked about together for ever."""
 
 
-def next_poll_at(status: PayoutStatus, step: int, now: datetime) -> datetime | None:
-    """Return when to ask again after `step` polls without news, or None when nothing can change any more."""
+def next_poll_at(status: PayoutStatus, step: int, now: datetime, planned: datetime | None = None) -> datetime | None:
+    """Return when to ask again after `step` polls without news, or None when nothing can change any more.
+
+    A `planned` time that chance could have chosen now is kept: what does not change is in no index to be changed.
+    """
     if status in IN_FLIGHT:
         units = IN_FLIGHT_STEPS[min(step, len(IN_FLIGHT_STEPS) - 1)]
     elif status is not TOP and step < len(SETTLED_STEPS):
         units = SETTLED_STEPS[step]
     else:
         return None
-    spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (spreads load, guards nothing)
-    return now + timedelta(seconds=units * settings().poll_unit_seconds * spread)
+    wait = timedelta(seconds=units * settings().poll_unit_seconds)
+    if planned is not None and (1 - JITTER) * wait <= planned - now <= (1 + JITTER) * wait:
+        return planned
+    return now + wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (spreads load, guards nothing)

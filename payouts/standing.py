@@ -53,6 +53,7 @@ class Standing:
     estimated_delivery_at: datetime | None
     sequence: int
     advanced_at: datetime
+    quiet_since: datetime | None
     occurred_at: datetime | None
     last_evidence_at: datetime | None
     last_evidence_source: str | None
@@ -66,7 +67,7 @@ class Standing:
 _AT_BIRTH: Final = (
     *("id", "organisation_id", "integration_id", "order_key", "gateway_reference", "amount_minor", "currency"),
     *("test_mode", "partner_reference", "partner_metadata", "mode", "scheduled_at", "route_seconds", "tracking_token"),
-    *("created_at", "balance_id", "status", "submission", "sequence", "advanced_at", "next_poll_at"),
+    *("created_at", "balance_id", "status", "submission", "sequence", "advanced_at", "quiet_since", "next_poll_at"),
 )
 """What may differ from the column's default when a payout is written for the first time."""
 _BESIDE: Final = (
@@ -78,7 +79,7 @@ _COLUMNS: Final = ", ".join(f"p.{column.name}" for column in fields(Standing))
 _NAMES: Final = [column.name for column in fields(Standing)]
 _CHANGING: Final = ("gateway_reference", *_NAMES[_NAMES.index("status") :])
 _TYPES: Final = {
-    **dict.fromkeys(("advanced_at", "occurred_at", "last_evidence_at", "next_poll_at"), "timestamptz"),
+    **dict.fromkeys(("advanced_at", "quiet_since", "occurred_at", "last_evidence_at", "next_poll_at"), "timestamptz"),
     **dict.fromkeys(("epoch", "sequence", "polls", "poll_step", "poll_failures"), "int"),
     "estimated_delivery_at": "timestamptz",
     "is_disputed": "boolean",
@@ -120,7 +121,8 @@ _ADD: Final = Quick(f"INSERT INTO payout ({', '.join(_VALUES)}) VALUES ({', '.jo
 def new_standing(*, created_at: datetime, **known: Any) -> Standing:
     """Return a payout of which nothing has been said yet; `known` are the other columns."""
     unknown = dict.fromkeys(_NAMES)
-    begins = {"status": PayoutStatus.PENDING, "epoch": 1, "is_disputed": False, "advanced_at": created_at}
+    begins = {"status": PayoutStatus.PENDING, "epoch": 1, "is_disputed": False}
+    begins |= {"advanced_at": created_at, "quiet_since": created_at}
     counts = dict.fromkeys(("sequence", "polls", "poll_step", "poll_failures"), 0)
     token = secrets.token_hex(16)
     return Standing(**{**unknown, **begins, **counts, "tracking_token": token, "created_at": created_at, **known})

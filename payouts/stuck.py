@@ -83,10 +83,9 @@ def _stuck(row: Any, now: datetime) -> StuckPayout:
 
 
 _IS_IN_FLIGHT: Final = f"p.status IN ({', '.join(repr(str(status)) for status in sorted(IN_FLIGHT))})"
-"""Word for word the predicate of ix_payout_in_flight, so that PostgreSQL can prove that the index serves."""
 
 _MAY_BE_LOST: Final = "p.submission IN ('sending', 'unknown', 'not_received')"
-"""Likewise the predicate of ix_payout_unconfirmed."""
+"""Word for word the predicate of ix_payout_unconfirmed, so that PostgreSQL can prove that the index serves."""
 
 _IS_UNCONFIRMED: Final = (
     "p.submission IN ('sending', 'unknown') AND coalesce(p.submitted_at, p.advanced_at) < :now - :unconfirmed_after"
@@ -113,7 +112,7 @@ _FIND: Final = text(
             AS s (integration_id int, status text, seconds float8, lacks_secret boolean)
     ), suspect AS MATERIALIZED (
         SELECT p.* FROM payout p WHERE p.is_disputed
-            OR {_IS_IN_FLIGHT} AND p.advanced_at < :now - :shortest
+            OR p.quiet_since < :now - :shortest AND {_IS_IN_FLIGHT} AND p.advanced_at < :now - :shortest
             OR {_IS_IN_FLIGHT} AND {_MAY_BE_LOST}
     ), stuck AS MATERIALIZED (
         SELECT p.id, i.connector AS gateway, i.slug AS integration, o.name AS organisation, p.order_key,

@@ -110,6 +110,8 @@ def a_payout(
         payout = session.exec(select(Payout).where(Payout.id == payout_id)).one()
         for name, value in columns.items():
             setattr(payout, name, value)
+        if payout.quiet_since:
+            payout.quiet_since = payout.advanced_at
     return payout
 
 

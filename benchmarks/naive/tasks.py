@@ -15,7 +15,7 @@ from models.database import transaction
 from models.endpoint import SYMMETRIC, Endpoint
 from models.inbox import InboxEvent, InboxState
 from models.integration import Integration
-from models.lifecycle import PayoutStatus, join
+from models.lifecycle import IN_FLIGHT, PayoutStatus, join
 from models.outbox import Attempt, Delivery, DeliveryState
 from models.payout import Observation, Payout, PayoutEvent, SubmissionState
 from payouts.payload import event_payload
@@ -79,6 +79,7 @@ def _advance(session: Session, payout: Payout, update: PayoutUpdate, joined: Pay
     previous = PayoutStatus(payout.status)
     payout.status, payout.sequence = joined, payout.sequence + 1
     payout.advanced_at, payout.occurred_at = now, update.occurred_at
+    payout.quiet_since = now if joined in IN_FLIGHT else None
     payout.processed_amount_minor = update.processed_amount_minor
     payout.poll_step, payout.next_poll_at = 0, next_poll_at(joined, 0, now)
     event = PayoutEvent(

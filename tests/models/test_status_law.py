@@ -26,8 +26,8 @@ SPINE = Path(models.__file__).parent / "migrations" / "versions" / "0001_the_spi
 BIRTH = text(
     """
     INSERT INTO payout (id, organisation_id, integration_id, order_key, amount_minor, currency, description, test_mode,
-        status, epoch, created_at, advanced_at, next_poll_at)
-    VALUES (:id, :organisation, :integration, :id, 1, 'EUR', '', false, :status, :epoch, now(), now(), now())
+        status, epoch, created_at, advanced_at, quiet_since, next_poll_at)
+    VALUES (:id, :organisation, :integration, :id, 1, 'EUR', '', false, :status, :epoch, now(), now(), now(), now())
     """
 )
 

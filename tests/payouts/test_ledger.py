@@ -375,7 +375,7 @@ def test_what_was_said_in_an_earlier_epoch_confirms_nothing_in_this_one() -> Non
     with transaction() as session:
         again = session.get_one(Payout, payout.id)
         again.epoch, again.status = 2, S.BROADCAST
-        again.next_poll_at = datetime.now(UTC)
+        again.next_poll_at, again.quiet_since = datetime.now(UTC), again.advanced_at
 
     say(payout, S.FAILED)
 

@@ -618,3 +618,36 @@ def test_costs_are_kept_each_as_it_was_last_heard(database: None) -> None:
     say(payout, S.DELIVERED)
 
     assert get_payout(payout.id).costs == {"fees": 45, "commission": 2, "amount_transferred": 9_955}
+
+
+def _advance_and_count(payout: Payout, status: PayoutStatus, now: datetime) -> tuple[int, int]:
+    """Return how many rows were updated, and how many of them without touching an index."""
+    counted = text("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'payout'")
+    with transaction() as session:
+        before = session.connection().execute(counted).one()
+        assert observe(session, [some_evidence(payout, status)], now).advanced == 1
+        after = session.connection().execute(counted).one()
+    return after[0] - before[0], after[1] - before[1]
+
+
+def test_news_close_together_touches_no_index_of_the_payout(database: None) -> None:
+    payout, now = a_payout(), datetime.now(UTC)
+    say(payout, PayoutStatus.SCHEDULED)
+
+    assert _advance_and_count(payout, PayoutStatus.INITIATED, now + timedelta(milliseconds=20)) == (1, 1)
+    assert _advance_and_count(payout, PayoutStatus.BROADCAST, now + timedelta(milliseconds=40)) == (1, 1)
+
+
+def test_it_seems_quiet_no_later_than_it_is_until_it_is_over(database: None) -> None:
+    payout, soon = a_payout(), datetime.now(UTC) + timedelta(seconds=1)
+
+    _observe(some_evidence(payout, PayoutStatus.INITIATED), now=soon)
+    once = get_payout(payout.id)
+    _observe(some_evidence(payout, PayoutStatus.BROADCAST), now=soon + timedelta(hours=1))
+    later = get_payout(payout.id)
+    _observe(some_evidence(payout, PayoutStatus.DELIVERED), now=soon + timedelta(hours=2))
+
+    assert once.quiet_since is not None
+    assert once.quiet_since <= once.advanced_at == soon
+    assert later.quiet_since == later.advanced_at == soon + timedelta(hours=1)
+    assert get_payout(payout.id).quiet_since is None

@@ -50,3 +50,15 @@ def test_the_schedules_only_ever_slow_down() -> None:
     assert sorted(IN_FLIGHT_STEPS) == list(IN_FLIGHT_STEPS)
     assert sorted(SETTLED_STEPS) == list(SETTLED_STEPS)
     assert 0 < JITTER < 1
+
+
+@IN_MEMORY
+@given(st.sampled_from(sorted(IN_FLIGHT)), STEPS, st.floats(-0.5, 3))
+def test_a_planned_time_is_kept_when_chance_could_have_chosen_it_and_only_then(
+    status: PayoutStatus, step: int, of_the_wait: float
+) -> None:
+    wait = MINUTE * IN_FLIGHT_STEPS[min(step, len(IN_FLIGHT_STEPS) - 1)]
+    planned = NOW + of_the_wait * wait
+
+    could_be = wait * (1 - JITTER) <= planned - NOW <= wait * (1 + JITTER)
+    assert (next_poll_at(status, step, NOW, planned) == planned) is could_be

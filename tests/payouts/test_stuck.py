@@ -70,10 +70,20 @@ def test_an_unusable_threshold_is_ignored(silence_hours: object) -> None:
 def test_evidence_without_an_advance_does_not_end_the_silence() -> None:
     payout = a_payout(an_integration("mollie"), status=PayoutStatus.INITIATED)
     with transaction() as session:
-        session.connection().execute(text("UPDATE payout SET advanced_at = now() - interval '2 days'"))
+        session.connection().execute(
+            text("UPDATE payout SET advanced_at = now() - interval '2 days', quiet_since = now() - interval '2 days'")
+        )
     say(payout, PayoutStatus.INITIATED, source=Source.POLL)
 
     assert reasons() == [StuckReason.GATEWAY_SLOW]
+
+
+def test_what_only_seems_quiet_to_the_index_is_not_stuck() -> None:
+    a_payout(an_integration("mollie"))
+    with transaction() as session:
+        session.connection().execute(text("UPDATE payout SET quiet_since = now() - interval '2 days'"))
+
+    assert stuck().total == 0
 
 
 def test_an_advance_ends_it() -> None:
@@ -184,10 +194,10 @@ def test_the_report_is_found_by_indexes_alone() -> None:
             connection.execute(
                 text(
                     "EXPLAIN SELECT FROM payout p WHERE p.is_disputed"
-                    " OR p.status IN ('broadcast', 'initiated', 'pending', 'scheduled') AND p.advanced_at < now()"
+                    " OR p.quiet_since < now() AND p.status IN ('broadcast', 'initiated', 'pending', 'scheduled')"
                     " OR p.submission IN ('sending', 'unknown', 'not_received')"
                 )
             ).all()
         )
 
-    assert all(index in plan for index in ("ix_payout_disputed", "ix_payout_in_flight", "ix_payout_unconfirmed"))
+    assert all(index in plan for index in ("ix_payout_disputed", "ix_payout_quiet", "ix_payout_unconfirmed"))

@@ -157,7 +157,9 @@ def test_what_is_parked_is_listed_and_on_the_report() -> None:
 
     with transaction() as session:
         (parked,) = waiting(session, [thrown.switch, other.switch], 10)
-        session.connection().execute(text("UPDATE payout SET advanced_at = now() - interval '30 days'"))
+        session.connection().execute(
+            text("UPDATE payout SET advanced_at = now() - interval '30 days', quiet_since = now() - interval '30 days'")
+        )
     with transaction() as session:
         (stuck,) = find_stuck(session, datetime.now(UTC)).stuck
 
