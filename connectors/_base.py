@@ -18,9 +18,9 @@ from models.lifecycle import PayoutStatus
 # --- what arrives
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WebhookRequest:
-    """One HTTP request at the gateways' door, before anything in it is believed."""
+    """One HTTP request at the gateways' door, before anything in it is believed. Not frozen, as `PayoutUpdate`."""
 
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     """As ASGI gives them: names in lower case, repetitions kept."""
@@ -59,9 +59,9 @@ class InvalidSignature(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verified:
-    """The request came from the gateway."""
+    """The request came from the gateway. Not frozen, as `PayoutUpdate`."""
 
     signed_at: datetime | None = None
     """The time the signature covers, where the scheme has one."""

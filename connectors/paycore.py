@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
+import msgspec
 import orjson
 
 from connectors._base import (
@@ -28,14 +29,13 @@ from connectors._base import (
     Rejected,
     Submission,
     Unaddressable,
-    UnreadableEvent,
     Verified,
     WebhookRequest,
     Wish,
     masked,
 )
 from connectors._calls import credential, fetch_one, is_accepted, move, moved, refusal, rejected
-from connectors._json import Fields, digest_key, document, event_key, exact_document, status_of
+from connectors._json import Fields, digest_key, event_key, exact_document, status_of
 from connectors._lists import Lookback, Page, ask_list, changed, find, walk
 from connectors._signatures import decoded, from_base64, live_keys, prove_sandwich, values
 from models.lifecycle import PayoutStatus
@@ -84,6 +84,25 @@ ACCOUNT_FIELDS: Final = ("account", "card_number", "iban", "phone")
 """Where the services that we know of have the account that is paid, to show its last digits."""
 
 
+class _Attributes(msgspec.Struct):
+    status: str | int
+    updated: str | int
+
+
+class _Resource(msgspec.Struct):
+    type: str | int
+    id: str | int
+    attributes: _Attributes
+
+
+class _Callback(msgspec.Struct):
+    data: _Resource
+
+
+_NAMED: Final = msgspec.json.Decoder(_Callback)
+"""Reads what names an event and nothing else, in half the time of the whole: the door does this for every webhook."""
+
+
 class PayCore(Connector):
     """One commerce account."""
 
@@ -128,12 +147,10 @@ class PayCore(Connector):
     def event_key(self, request: WebhookRequest) -> str:
         """Return type, id, status and `updated`: PayCore has no event id and declares duplicates normal."""
         try:
-            resource = document(request.body)["data"]
-            attributes = resource["attributes"]
-            parts = (resource["type"], resource["id"], attributes["status"], attributes["updated"])
-        except (UnreadableEvent, KeyError, TypeError, IndexError):
+            named = _NAMED.decode(request.body).data
+        except (ValueError, RecursionError):
             return digest_key(request.body)  # no callback of theirs, or not in the agreed form
-        return event_key(request, *parts)
+        return event_key(request, named.type, named.id, named.attributes.status, named.attributes.updated)
 
     def parse(self, body: bytes) -> list[PayoutUpdate]:
         """Read a payout invoice or a payout request; single attempts (`payouts`) are not the payout."""

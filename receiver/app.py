@@ -8,35 +8,16 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from receiver import health
 from receiver.directory import Directory
-from receiver.gateways import PREFIX, GatewaysDoor
+from receiver.gateways import GatewaysDoor
 from receiver.hints import Hints
 from receiver.inbox_writer import InboxWriter
 from receiver.problems import on_http_exception
 from settings import settings
 from workers.apply import send_apply
-
-
-class FrontDoor:
-    """Gives webhooks to the gateways' door at once and everything else to Starlette.
-
-    Starlette's routing costs a webhook about as much as everything else that is done for it.
-    """
-
-    def __init__(self, door: ASGIApp, rest: ASGIApp) -> None:
-        """`door` gets every path below /webhooks/."""
-        self._door = door
-        self._rest = rest
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Dispatch one request or the lifespan."""
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            await self._door(scope, receive, send)
-        else:
-            await self._rest(scope, receive, send)
 
 
 def gateways() -> ASGIApp:
@@ -53,8 +34,7 @@ def gateways() -> ASGIApp:
         await writer.close()
         await hints.close()
 
-    starlette = _starlette([], lifespan)
-    return FrontDoor(GatewaysDoor(directory, writer), starlette)
+    return GatewaysDoor(directory, writer, _starlette([], lifespan))
 
 
 def partners() -> ASGIApp:

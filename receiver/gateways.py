@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors._base import Connector, InvalidSignature, WebhookRequest
 from receiver.directory import Directory, Listener
@@ -28,7 +28,12 @@ REPEAT_SECONDS: Final = 60.0
 """How long a hint is a repetition of the same one; somebody who replays it makes us ask no more often than that."""
 
 _STORED: Final = b'{"status":"stored"}'
-_STORED_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STORED))]
+_STORED_START: Final[Message] = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STORED))],
+}
+_STORED_BODY: Final[Message] = {"type": "http.response.body", "body": _STORED}
 
 UNKNOWN: Final = Problem(404, "unknown_integration", "No such integration")
 NOT_POST: Final = Problem(405, "method_not_allowed", "Webhooks are POSTed", allow="POST")
@@ -57,50 +62,36 @@ class _Refused(Exception):
 
 
 class GatewaysDoor:
-    """The gateways' door as an ASGI app."""
+    """The gateways' door as an ASGI app: webhooks are answered here and at once, everything else is for Starlette.
 
-    def __init__(self, directory: Directory, writer: InboxWriter) -> None:
-        """Both live as long as the process."""
+    Starlette's routing costs a webhook about as much as everything else that is done for it.
+    """
+
+    def __init__(self, directory: Directory, writer: InboxWriter, rest: ASGIApp) -> None:
+        """All live as long as the process. `rest` gets what is no path below /webhooks/, and the lifespan."""
         self._directory = directory
         self._writer = writer
+        self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; any refusal is a problem document, and none is a 500."""
-        try:
-            await self._accept(scope, receive)
-        except _Refused as refusal:
-            metrics.REFUSED.labels(refusal.slug, refusal.reason).inc()
-            await refusal.problem.send(send)
-        else:
-            await send({"type": "http.response.start", "status": 200, "headers": _STORED_HEADERS})
-            await send({"type": "http.response.body", "body": _STORED})
-
-    async def _accept(self, scope: Scope, receive: Receive) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+            await self._rest(scope, receive, send)
+            return
         slug = scope["path"][len(PREFIX) :]
-        listener = self._directory.known(slug) or await self._found(slug)
-        if scope["method"] != "POST":
-            raise _Refused(NOT_POST, slug=listener.slug)
-        if not listener.can_verify:
-            _log.warning("webhook.secret_missing", integration=listener.slug)
-            raise _Refused(NO_SECRET, slug=listener.slug)
-        if len(scope["headers"]) > MOST_HEADERS:
-            raise _Refused(TOO_MANY_HEADERS, slug=listener.slug)
-        _bounded_length(scope, listener)
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if len(body) > LARGEST_BODY or message.get("more_body") or message["type"] == "http.disconnect":
-            body = await _whole_body(message, receive, listener)
-        now = datetime.now(UTC)
-        request = WebhookRequest(scope["headers"], body, "POST", _original_path(scope))
-        _verify(listener, request, now)
-        key = _key(listener.connector, request, now)
-        arrival = Arrival(listener.id, key, body, _kept(scope["headers"]), now.timestamp())
         try:
-            await self._writer.store(arrival)
-        except IntegrationFloods:
-            raise _Refused(FLOODED, slug=listener.slug) from None
-        except InboxUnavailable:
-            raise _Refused(NOT_STORED, slug=listener.slug) from None
+            listener = self._directory.known(slug) or await self._found(slug)
+            _admit(scope, listener)
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            if len(body) > LARGEST_BODY or message.get("more_body") or message["type"] == "http.disconnect":
+                body = await _whole_body(message, receive, listener)
+            await self._writer.store(_verified(scope, body, listener))
+        except (_Refused, InboxUnavailable) as error:
+            await _refuse(send, error if isinstance(error, _Refused) else _not_stored(error, slug))
+        else:
+            await send(_STORED_START)
+            await send(_STORED_BODY)
 
     async def _found(self, slug: str) -> Listener:
         try:
@@ -114,27 +105,50 @@ class GatewaysDoor:
         return listener
 
 
-def _verify(listener: Listener, request: WebhookRequest, now: datetime) -> None:
+async def _refuse(send: Send, refusal: _Refused) -> None:
+    metrics.REFUSED.labels(refusal.slug, refusal.reason).inc()
+    await refusal.problem.send(send)
+
+
+def _not_stored(error: InboxUnavailable, slug: str) -> _Refused:
+    return _Refused(FLOODED if isinstance(error, IntegrationFloods) else NOT_STORED, slug=slug)
+
+
+def _admit(scope: Scope, listener: Listener) -> None:
+    """Refuse what the head alone condemns."""
+    if scope["method"] != "POST":
+        raise _Refused(NOT_POST, slug=listener.slug)
+    if not listener.can_verify:
+        _log.warning("webhook.secret_missing", integration=listener.slug)
+        raise _Refused(NO_SECRET, slug=listener.slug)
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if len(headers) > MOST_HEADERS:
+        raise _Refused(TOO_MANY_HEADERS, slug=listener.slug)
+    for name, value in headers:
+        if name == b"content-length" and (
+            len(value) > LONGEST_LENGTH or not value.isdigit() or int(value) > LARGEST_BODY
+        ):
+            raise _Refused(TOO_LARGE, slug=listener.slug)
+
+
+def _verified(scope: Scope, body: bytes, listener: Listener) -> Arrival:
+    """Return a webhook that its gateway has signed, ready for the inbox."""
+    now = datetime.now(UTC)
+    request = WebhookRequest(scope["headers"], body, "POST", _original_path(scope))
     try:
         listener.connector.verify(request, listener.webhook_secrets, now)
     except InvalidSignature as refusal:
         _log.info("webhook.refused", integration=listener.slug, reason=refusal.reason)
         problem = Problem(401, "invalid_signature", "The signature is not valid", detail=refusal.reason)
         raise _Refused(problem, refusal.reason, listener.slug) from None
+    key = _key(listener.connector, request, now)
+    return Arrival(listener.id, key, body, _kept(scope["headers"]), now.timestamp())
 
 
 def _key(connector: Connector, request: WebhookRequest, now: datetime) -> str:
     """Return the event key. Where a message that comes again may be news, the minute is part of it."""
     key = connector.event_key(request)
     return f"{key}@{int(now.timestamp() // REPEAT_SECONDS)}" if connector.REPEATS_ARE_NEWS else key
-
-
-def _bounded_length(scope: Scope, listener: Listener) -> None:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and (
-            len(value) > LONGEST_LENGTH or not value.isdigit() or int(value) > LARGEST_BODY
-        ):
-            raise _Refused(TOO_LARGE, slug=listener.slug)
 
 
 async def _whole_body(message: Message, receive: Receive, listener: Listener) -> bytes:
@@ -166,4 +180,4 @@ def _original_path(scope: Scope) -> str:
 
 
 def _kept(headers: list[tuple[bytes, bytes]]) -> bytes:
-    return b"\n".join([name + b": " + value for name, value in headers if name not in _NOT_KEPT])
+    return b"\n".join([b": ".join(header) for header in headers if header[0] not in _NOT_KEPT])

@@ -13,7 +13,6 @@ import structlog
 WINDOWS: Final = ((64, 0.05), (16, 0.02), (0, 0.001))
 """Ids gathered in one window, and the seconds of the next: the busier, the longer, because a batch of hundreds costs
 each event a fraction of what it costs alone, and because nobody waits for a hint but the partner."""
-LARGEST_HINT: Final = 500
 MOST_WAITING: Final = 50_000
 
 _log = structlog.get_logger(__name__)
@@ -23,7 +22,7 @@ class Hints:
     """Gathers ids for a moment and sends them as one message from a thread of its own."""
 
     def __init__(self, send: Callable[[Sequence[int]], None]) -> None:
-        """`send` may block and may raise."""
+        """`send` may block and may raise; it bounds the messages it makes of many ids."""
         self._send = send
         self._waiting: list[int] = []
         self._window = WINDOWS[-1][1]
@@ -49,8 +48,6 @@ class Hints:
             ids, self._waiting = self._waiting, []
             self._window = next(seconds for number, seconds in WINDOWS if len(ids) >= number)
             try:
-                for start in range(0, len(ids), LARGEST_HINT):
-                    hint = ids[start : start + LARGEST_HINT]
-                    await asyncio.get_running_loop().run_in_executor(self._thread, self._send, hint)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._send, ids)
             except Exception as error:  # noqa: BLE001 (whatever the queue does, the rows are committed and will be swept)
                 _log.warning("hints.queue_away", error=type(error).__name__, events=len(ids))

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 import connectors
@@ -543,6 +543,10 @@ def _listener(name: str) -> Listener:
     return Listener(1, name, connectors.connector_class(name)(sample.account), (sample.secret,))
 
 
+async def _nothing_else(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError(scope)
+
+
 def _call(door: GatewaysDoor, scope: dict[str, Any], messages: list[Message]) -> list[Message]:
     sent: list[Message] = []
     arriving = iter(messages)
@@ -569,7 +573,7 @@ def test_any_bytes_at_all_are_refused_in_words(
     name: str, headers: list[tuple[bytes, bytes]], pieces: list[bytes], path: bytes, *, is_whole: bool
 ) -> None:
     shelf = _Shelf()
-    door = GatewaysDoor(Directory(lambda: {name: _listener(name)}), shelf)
+    door = GatewaysDoor(Directory(lambda: {name: _listener(name)}), shelf, _nothing_else)
     scope = {
         "type": "http",
         "method": "POST",
@@ -596,7 +600,7 @@ def test_any_signed_bytes_at_all_are_stored_as_they_are(name: str, body: bytes) 
     if name in SIGN_THE_PATH | SIGN_THE_FORM:
         pytest.skip("its signature is bound to the form of the body, or to a path that is not this door's")
     shelf = _Shelf()
-    door = GatewaysDoor(Directory(lambda: {name: _listener(name)}), shelf)
+    door = GatewaysDoor(Directory(lambda: {name: _listener(name)}), shelf, _nothing_else)
     headers = sample_of(name).sign(body, sample_of(name).secret, datetime.now(UTC))
     scope = {"type": "http", "method": "POST", "path": f"/webhooks/{name}", "query_string": b"", "headers": headers}
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 import receiver.hints
-from receiver.hints import LARGEST_HINT, Hints
+from receiver.hints import Hints
 from tests.concurrency import wait_until
 
 
@@ -34,17 +34,6 @@ def test_ids_of_a_moment_are_one_hint_in_their_order() -> None:
     with_hints(lambda ids: sent.append(list(ids)), work)
 
     assert sent == [[number for n in range(10) for number in (n, n + 100)]]
-
-
-def test_a_hint_is_bounded() -> None:
-    sent: list[int] = []
-
-    async def work(hints: Hints) -> None:
-        hints.add(list(range(2 * LARGEST_HINT + 1)))
-
-    with_hints(lambda ids: sent.append(len(ids)), work)
-
-    assert sent == [LARGEST_HINT, LARGEST_HINT, 1]
 
 
 def test_a_queue_that_is_away_is_nobodys_problem() -> None:
