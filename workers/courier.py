@@ -158,7 +158,7 @@ class Courier:
     def _land(self, finished: list[Finished]) -> None:
         if not finished:
             return
-        surplus = [delivery for one in finished for delivery in self._lanes.land(one)]
+        surplus = self._lanes.land(*finished)
         self._report(finished)
         if surplus:
             self._give_back(surplus)

@@ -147,16 +147,19 @@ class Lanes:
                 self._line_up(endpoint_id, lane)
         return started
 
-    def land(self, finished: Finished) -> list[Claimed]:
-        """Take an attempt out of the air. Returns what there is no time for now, to be given back."""
+    def land(self, *finished: Finished) -> list[Claimed]:
+        """Take attempts out of the air. Returns what there is no time for now, to be given back."""
+        surplus: list[Claimed] = []
         with self._lock:
-            endpoint_id = finished.claimed.endpoint_id
-            lane = self._lanes[endpoint_id]
-            lane.flying -= 1
-            self.in_flight -= 1
-            lane.learn(finished)
-            surplus = self._surplus(lane, finished)
-            self._line_up(endpoint_id, lane)
+            for one in finished:
+                endpoint_id = one.claimed.endpoint_id
+                lane = self._lanes[endpoint_id]
+                lane.flying -= 1
+                self.in_flight -= 1
+                lane.learn(one)
+                if one.outcome is not Outcome.DELIVERED:
+                    surplus += self._surplus(lane, one)
+                self._line_up(endpoint_id, lane)
         return surplus
 
     def abandon(self, claimed: Claimed) -> None:
@@ -178,8 +181,6 @@ class Lanes:
 
     @staticmethod
     def _surplus(lane: Lane, finished: Finished) -> list[Claimed]:
-        if finished.outcome is Outcome.DELIVERED:
-            return []
         number = len(lane.waiting) if wants_rest(finished) else min(len(lane.waiting), max(0, -lane.room))
         return [lane.waiting.pop() for _ in range(number)]
 
