@@ -154,15 +154,15 @@ def test_what_wants_preparing_stays_unsent_until_it_was_prepared(database: None)
 def test_what_was_prepared_is_committed_with_sending_and_sealed(database: None) -> None:
     payout = _a_payout_that_wants_preparing()
 
-    hand_over = _begin_prepared(payout, {"quote_id": "q_1"})
+    hand_over = _begin_prepared(payout, {"quote_id": "quote.1"})
 
     assert hand_over
-    assert (hand_over.begun_at, hand_over.order.memento) == (NOW, {"quote_id": "q_1"})
+    assert (hand_over.begun_at, hand_over.order.memento) == (NOW, {"quote_id": "quote.1"})
     begun = get_payout(payout.id)
     assert begun.submission == SubmissionState.SENDING
     assert begun.memento
-    assert b"q_1" not in begun.memento
-    assert unseal(begun.memento) == {"quote_id": "q_1"}
+    assert b"quote.1" not in begun.memento
+    assert unseal(begun.memento) == {"quote_id": "quote.1"}
 
 
 def test_of_two_that_prepared_it_one_begins(database: None) -> None:
