@@ -81,7 +81,7 @@ class Attempt(SQLModel, table=True, metadata=metadata):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Announcement:
     """One payout event about to be written, and whose partner must hear of it."""
 
@@ -106,7 +106,7 @@ class Carrier:
     leased_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Owed:
     """One delivery just written."""
 
@@ -125,7 +125,7 @@ def fan_out(
         return []
     if carrier is None:
         return _owe_all(session, announcements, now)
-    session.connection().execute(_WRITE_EVENTS, {"rows": as_json(list(map(_as_event, announcements))), "now": now})
+    _WRITE_EVENTS.run(session, {"rows": as_json(list(map(_as_event, announcements))), "now": now})
     rows: list[tuple[Any, ...]] = []
     events: list[Announcement] = []
     places = _Places(carrier)
@@ -139,7 +139,7 @@ def fan_out(
     if not rows:
         return []
     asked = {"rows": as_json(rows), "now": now, "lease": carrier.leased_until}
-    leased = {row[0] for row in session.connection().execute(_OWE, asked) if row[1]}
+    leased = {row[0] for row in _OWE.run(session, asked).fetchall() if row[1]}
     return [Owed(row[0], row[1], event, row[0] in leased) for row, event in zip(rows, events, strict=True)]
 
 
@@ -173,7 +173,7 @@ class _Places:
 def _subscribed(session: Session, organisations: Collection[str], now: datetime) -> dict[tuple[str, bool], list[Any]]:
     """Return the endpoints that hear of payouts, by organisation and mode."""
     subscribed: dict[tuple[str, bool], list[Any]] = {}
-    for row in session.connection().execute(_SUBSCRIBED, {"ids": list(organisations), "now": now}):
+    for row in _SUBSCRIBED.run(session, {"ids": list(organisations), "now": now}):
         subscribed.setdefault((row.organisation_id, row.test_mode), []).append(row)
     return subscribed
 
@@ -187,7 +187,7 @@ _as_event: Final = attrgetter(*_EVENTS.names)
 _INSERT_EVENTS: Final = f"""
     INSERT INTO payout_event ({_EVENTS.listed}, created_at) SELECT {_EVENTS.listed}, :now FROM {_EVENTS.table} AS e
 """  # noqa: S608 (fragments of our own)
-_WRITE_EVENTS: Final = text(_INSERT_EVENTS)
+_WRITE_EVENTS: Final = Quick(_INSERT_EVENTS)
 
 _TELL: Final = Quick(
     f"""
@@ -205,7 +205,7 @@ _TELL: Final = Quick(
 Of a UUID only both ends, a half from each of two: in its middle some bits say what kind of UUID it is.
 """
 
-_SUBSCRIBED: Final = text(
+_SUBSCRIBED: Final = Quick(
     """
     SELECT organisation_id, test_mode, id, event_types,
         breaker = 'closed' AND rate_limit IS NULL AND (not_before IS NULL OR not_before <= :now) AS is_clear
@@ -214,7 +214,7 @@ _SUBSCRIBED: Final = text(
 )
 
 _OWED: Final = Rows(id="text", endpoint="text", payout="text", event="text", n="int", may="boolean")
-_OWE: Final = text(
+_OWE: Final = Quick(
     f"""
     INSERT INTO delivery (
         id, endpoint_id, payout_id, event_id, sequence, created_at, next_attempt_at, leased_until, attempts

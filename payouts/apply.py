@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from connectors._base import PayoutUpdate, UnreadableEvent
+from models.database import Quick
 from models.inbox import InboxState
 from models.outbox import Carrier
 from models.payout import Source
@@ -49,7 +50,7 @@ class Applied:
 
 def apply_events(session: Session, ids: Sequence[int], now: datetime, carrier: Carrier | None = None) -> Applied:
     """Apply the inbox events with these ids that are still new and that nobody else is applying."""
-    rows = session.connection().execute(_CLAIM, {"ids": as_json(list(ids))}).all()
+    rows = _CLAIM.run(session, {"ids": as_json(list(ids))}).fetchall()
     integrations = usable(session, {row.integration_id for row in rows}) if rows else {}
     readings: dict[int, _Reading] = {}
     evidence: list[Evidence] = []
@@ -95,12 +96,12 @@ def _settle(session: Session, readings: Sequence[_Reading], now: datetime) -> No
         (r.id, r.state, r.detail, r.reference, r.order_key) for r in readings if r.state is not InboxState.APPLIED
     ]
     if applied:
-        session.connection().execute(_SETTLE_APPLIED, {"ids": as_json(applied), "now": now})
+        _SETTLE_APPLIED.run(session, {"ids": as_json(applied), "now": now})
     if others:
         session.connection().execute(_SET_ASIDE, {"rows": as_json(others), "now": now})
 
 
-_CLAIM: Final = text(
+_CLAIM: Final = Quick(
     """
     SELECT e.id, e.integration_id, e.body, EXISTS (
         SELECT FROM inbox_event first WHERE first.integration_id = e.integration_id
@@ -112,7 +113,7 @@ _CLAIM: Final = text(
     """
 )
 
-_SETTLE_APPLIED: Final = text(
+_SETTLE_APPLIED: Final = Quick(
     """
     UPDATE inbox_event SET state = 'applied', detail = NULL, reference = NULL, order_key = NULL, applied_at = :now
     WHERE id = ANY(ARRAY(SELECT CAST(jsonb_array_elements(CAST(:ids AS jsonb)) AS bigint))) AND state = 'new'

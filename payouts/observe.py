@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from connectors._base import PayoutUpdate
+from models.database import Quick
 from models.ids import new_id
 from models.lifecycle import IN_FLIGHT, PayoutStatus, join
 from models.outbox import Announcement, Carrier, fan_out
@@ -182,7 +183,7 @@ class _Batch:
     def _record(self, session: Session) -> None:
         if self._observations:
             rows = {"rows": as_json(self._observations), "now": self.now}
-            session.connection().execute(_RECORD, rows)
+            _RECORD.run(session, rows)
 
     def write(self, session: Session) -> None:
         """Write it all: observations, payouts, payout events and deliveries."""
@@ -297,7 +298,7 @@ _OBSERVED: Final = Rows(
     payout_id="text", epoch="int", source="text", inbox_event_id="bigint", said="text", status="text", effect="text",
     occurred_at="timestamptz", note="text",
 )  # fmt: skip
-_RECORD: Final = text(
+_RECORD: Final = Quick(
     f"""
     INSERT INTO observation ({_OBSERVED.listed}, recorded_at)
     SELECT {_OBSERVED.listed}, :now FROM {_OBSERVED.table} AS o

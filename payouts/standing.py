@@ -88,7 +88,7 @@ _TYPES: Final = {
 }
 
 _KEYS: Final = Rows(i="int", r="text", o="text")
-_LOCK_BY_KEYS: Final = text(
+_LOCK_BY_KEYS: Final = Quick(
     f"""
     SELECT {_COLUMNS} FROM payout p WHERE p.id = ANY(ARRAY(
         SELECT found.id FROM {_KEYS.table} AS k CROSS JOIN LATERAL (
@@ -102,7 +102,7 @@ _LOCK_BY_KEYS: Final = text(
 _LOCK_BY_ID: Final = text(f"SELECT {_COLUMNS} FROM payout p WHERE p.id = ANY(:ids) ORDER BY p.id FOR UPDATE OF p")  # noqa: S608
 
 _WRITTEN: Final = Rows(id="text", **{name: _TYPES.get(name, "text") for name in _CHANGING})
-_WRITE: Final = text(
+_WRITE: Final = Quick(
     f"""
     UPDATE payout p SET {", ".join(f"{name} = s.{name}" for name in _CHANGING)}
     FROM {_WRITTEN.table} AS s WHERE p.id = s.id AND p.id = {IDS}
@@ -142,7 +142,7 @@ def lock_by_keys(session: Session, keys: Iterable[tuple[int, str | None, str | N
     The gateway's reference goes first; our key finds a payout whose reference we have not been told yet.
     """
     named = as_json(list(keys))
-    return [_standing(row) for row in session.connection().execute(_LOCK_BY_KEYS, {"rows": named})]
+    return [_standing(row) for row in _LOCK_BY_KEYS.run(session, {"rows": named}).fetchall()]
 
 
 def lock(session: Session, ids: Sequence[str]) -> list[Standing]:
@@ -154,7 +154,7 @@ def write(session: Session, standings: Iterable[Standing]) -> None:
     """Write locked payouts back, in one statement."""
     rows = [_as_written(standing) for standing in standings]
     if rows:
-        session.connection().execute(_WRITE, {"rows": as_json(rows), "ids": as_json([row[0] for row in rows])})
+        _WRITE.run(session, {"rows": as_json(rows), "ids": as_json([row[0] for row in rows])})
 
 
 def _standing(row: Any) -> Standing:

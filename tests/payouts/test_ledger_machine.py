@@ -133,7 +133,7 @@ class Ledger(RuleBasedStateMachine):
         with transaction() as session:
             row = session.get_one(Payout, payout.id)
             row.epoch, row.status, row.is_disputed, row.dispute = row.epoch + 1, PayoutStatus.PENDING, False, None
-            row.next_poll_at = datetime.now(UTC)
+            row.next_poll_at, row.quiet_since = datetime.now(UTC), row.advanced_at
             session.flush()
             observe(session, [some_evidence(payout, word, source=Source.OPERATOR)], datetime.now(UTC))
 
