@@ -86,7 +86,7 @@ class InboxWriter:
             raise InboxUnavailable
         if self._per_integration[arrival.integration_id] >= LONGEST_QUEUE // 2:
             raise IntegrationFloods
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = asyncio.Future()
         self._waiting.append((arrival, done))
         self._waiting_bytes += size
         self._per_integration[arrival.integration_id] += 1
