@@ -205,8 +205,8 @@ def _plans() -> list[tuple[str, int]]:
         ids = [row[0] for row in connection.execute(heads, {"most": LARGEST_LOOK})]
         few = {"ids": as_json(ids[:LARGEST_CLAIM]), "now": now, "lease": now + LEASE, "admitted": "[]"}
         found = [
-            digest(connection, claiming.DUE_BY_ID.text, {"ids": as_json(ids), "now": now}),
-            digest(connection, claiming.TAKE.text, few),
+            digest(connection, claiming.LOOK.statement, {"ids": as_json(ids), "now": now}),
+            digest(connection, claiming.TAKE.statement, few),
             digest(connection, sweeping.SWEEP.text, {"now": now, "most": 5_000}),
         ]
         connection.rollback()

@@ -60,7 +60,7 @@ def claim(session: Session, ids: Sequence[str], now: datetime, room: Room | None
 
 def look(session: Session, ids: Sequence[str], now: datetime) -> list[Due]:
     """Return those of these deliveries that are due heads and that nobody holds, the longest overdue first."""
-    return [Due(*row) for row in _LOOK.run(session, {"ids": as_json(ids), "now": now})]
+    return [Due(*row) for row in LOOK.run(session, {"ids": as_json(ids), "now": now})]
 
 
 def take(session: Session, due: Iterable[Due], now: datetime, room: Room | None = None) -> Claims:
@@ -102,7 +102,7 @@ def release(session: Session, claimed: Sequence[Claimed], now: datetime) -> None
 def successors(session: Session, finished: Sequence[Finished], now: datetime) -> list[str]:
     """Return the deliveries that have just become heads. Ask after the commit of `record`, or one could be missed."""
     pairs = {(one.claimed.endpoint_id, one.claimed.payout_id) for one in finished if one.claimed.payout_id}
-    return [row[0] for row in session.connection().execute(_SUCCESSORS, {"rows": as_json(list(pairs)), "now": now})]
+    return [row[0] for row in _SUCCESSORS.run(session, {"rows": as_json(list(pairs)), "now": now})]
 
 
 def _by_endpoint(due: Iterable[Due]) -> dict[str, tuple[bool, list[str]]]:
@@ -115,7 +115,7 @@ def _by_endpoint(due: Iterable[Due]) -> dict[str, tuple[bool, list[str]]]:
 def _take(session: Session, ids: Sequence[str], asked: Collection[str], now: datetime) -> list[Claimed]:
     leased_until = now + LEASE
     parameters = {"ids": as_json(ids), "admitted": as_json(list(asked)), "now": now, "lease": leased_until}
-    rows = _TAKE.run(session, parameters).fetchall()
+    rows = TAKE.run(session, parameters).fetchall()
     if bare := [row[0] for row in rows if row[5] is None]:  # pruned in the very moment it was asked for again
         session.connection().execute(_BURY, {"ids": bare, "now": now})
         rows = [row for row in rows if row[5] is not None]
@@ -134,7 +134,7 @@ def _for(to: Target, notice: str | None) -> Target:
 
 _IS_DUE_BY_ID: Final = f"d.id = {IDS} AND {IS_OPEN} AND {MAY_GO} AND {HEADS_TIME} IS NULL"
 
-DUE_BY_ID: Final = text(
+LOOK: Final = Quick(
     f"""
     SELECT d.id, d.endpoint_id, to_.stands_open FROM delivery d CROSS JOIN LATERAL (
         SELECT {STANDS_OPEN} AS stands_open FROM endpoint p WHERE p.id = d.endpoint_id AND {MAY_BE_SENT_TO} LIMIT 1
@@ -142,7 +142,7 @@ DUE_BY_ID: Final = text(
     """  # noqa: S608 (fragments of this file)
 )
 
-TAKE: Final = text(
+TAKE: Final = Quick(
     f"""
     WITH mine AS MATERIALIZED (
         SELECT d.ctid AS place, to_.version FROM delivery d CROSS JOIN LATERAL (
@@ -167,9 +167,6 @@ for the disk: if PostgreSQL crashes in that moment the lease was never written, 
 again, with the same id, as after the crash of a worker. What came of an attempt is on disk before anything follows.
 """
 
-_LOOK: Final = Quick(DUE_BY_ID.text)
-_TAKE: Final = Quick(TAKE.text)
-
 _BURY: Final = text("UPDATE delivery SET state = 'dead', closed_at = :now, leased_until = NULL WHERE id = ANY(:ids)")
 
 _RELEASED: Final = Rows(id="text", number="int", endpoint="text")
@@ -186,7 +183,7 @@ _RELEASE: Final = text(
 """A probe that is not made must not keep the next one waiting for its lease."""
 
 _PAIRS: Final = Rows(endpoint="text", payout="text")
-_SUCCESSORS: Final = text(
+_SUCCESSORS: Final = Quick(
     f"""
     SELECT d.id FROM {_PAIRS.table} AS k CROSS JOIN LATERAL (
         SELECT id, next_attempt_at, leased_until, attempts FROM delivery

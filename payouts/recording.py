@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import text
 from sqlmodel import Session
 
+from models.database import Quick
 from models.outbox import DeliveryState
 from models.rows import Rows, as_json
 from payouts.deliveries import IS_OPEN, Finished, Outcome, retry_after
@@ -26,7 +26,7 @@ def record(session: Session, finished: Sequence[Finished], now: datetime) -> lis
         answer = b64encode(one.answer).decode() if one.answer else None
         made = (one.claimed.id, one.claimed.number, one.started_at, one.duration_ms, one.outcome, one.status_code)
         rows.append((*made, answer, one.error, state, next_at))
-    session.connection().execute(_RECORD, {"rows": as_json(rows), "now": now})
+    _RECORD.run(session, {"rows": as_json(rows), "now": now})
     return fare(session, finished, now)
 
 
@@ -43,7 +43,7 @@ _FINISHED: Final = Rows(
     delivery_id="text", number="int", started_at="timestamptz", duration_ms="int", outcome="text", status_code="int",
     answer="text", error="text", state="text", next_attempt_at="timestamptz",
 )  # fmt: skip
-_RECORD: Final = text(
+_RECORD: Final = Quick(
     f"""
     WITH f AS (SELECT * FROM {_FINISHED.table} AS f), logged AS (
         INSERT INTO attempt (delivery_id, number, started_at, duration_ms, outcome, status_code, answer, error)

@@ -31,6 +31,8 @@ LARGEST_CLAIM: Final = 32
 """A claim holds locks and leases: with these, it and a look are over in some 3 ms (benchmarks/claims.py)."""
 LARGEST_RECORD: Final = 500
 RECORD_TRIES: Final = 8
+ASK_WITHIN_SECONDS: Final = 0.1
+"""Whose turn is next: while reports keep coming, it is asked about for several batches at once."""
 STOP_SECONDS: Final = 8.0
 
 _log = structlog.get_logger(__name__)
@@ -110,6 +112,9 @@ class Office:
     def __init__(self) -> None:
         """Start both threads."""
         self._reports: queue.SimpleQueue[_Report] = queue.SimpleQueue()
+        self._unasked: list[Finished] = []
+        """Recorded, and not yet asked about what comes after them."""
+        self._asked_at = 0.0
         self._courier = Courier(headers, self._reports.put, lambda claimed: self._reports.put(Returned(claimed)))
         self._recorder = threading.Thread(target=self._record_all, name="recorder", daemon=True)
         self._recorder.start()
@@ -168,19 +173,27 @@ class Office:
                 time.sleep(min(0.1 * 2**attempt, 5))
             else:
                 _report(batch)
-                self._go_on(batch, told)
+                self._unasked += batch.finished
+                self._go_on(told)
                 return
 
-    def _go_on(self, batch: _Batch, told: Sequence[Told]) -> None:
+    def _go_on(self, told: Sequence[Told]) -> None:
         try:
-            with transaction() as session:
-                heads = successors(session, batch.finished, datetime.now(UTC)) if batch.finished else []
-            self.post([*heads, *(each for notice in told for each in notice.deliveries)])
+            self.post([*self._heads(), *(each for notice in told for each in notice.deliveries)])
             # They were looked at when there was no room for them, and a claim looks again for itself.
             recalled = self._courier.recall().items()
             self._claim([Due(each, endpoint_id, stands_open=True) for endpoint_id, ids in recalled for each in ids])
         except SQLAlchemyError as error:
             _log.warning("delivery.successors_left_to_sweep", error=type(error).__name__)
+
+    def _heads(self) -> list[str]:
+        """Return what has become the head of its queue, if now is the time to ask."""
+        is_soon = time.monotonic() < self._asked_at + ASK_WITHIN_SECONDS
+        if not self._unasked or (is_soon and not self._reports.empty()):
+            return []
+        finished, self._unasked, self._asked_at = self._unasked, [], time.monotonic()
+        with transaction() as session:
+            return successors(session, finished, datetime.now(UTC))
 
 
 def _written(batch: _Batch) -> list[Told]:
