@@ -52,6 +52,6 @@ _PAYOUTS: Final = """
         description, test_mode, submission, created_at, advanced_at, quiet_since, next_poll_at)
     SELECT 'pay_' || lpad(to_hex(n), 28, '0'), o.id, i.id, 'order-' || lpad(n::text, 8, '0'),
         'cpoi_' || lpad(n::text, 12, '0'), %(amount)s, %(currency)s, '', false, 'accepted', now(), now(), now(),
-        now() + interval '2 minutes'
+        now() + interval '2 days'
     FROM generate_series(0, %(payouts)s) n, organisation o, integration i WHERE i.slug = %(slug)s
 """
