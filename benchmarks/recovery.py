@@ -34,7 +34,8 @@ def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
 
 
 def _kill_worker(ground: Ground, *, with_reconciler: bool) -> float:
-    """Kill a worker whose actors wait for row locks; another one is started at once."""
+    """Kill a worker whose actors wait for row locks, with as much fetched; another one is started at once."""
+    from workers.__main__ import THREADS
     from workers.apply import send_apply
 
     ground.real.clear(MESSAGES)
@@ -48,7 +49,7 @@ def _kill_worker(ground: Ground, *, with_reconciler: bool) -> float:
             blocker.execute("SELECT FROM payout FOR UPDATE")
             for each in ids:
                 send_apply([each])
-            wait_for(lambda: _blocked(ground) == MESSAGES, LONGEST_SECONDS, "the worker's hold on its messages")
+            wait_for(lambda: _blocked(ground) == THREADS, LONGEST_SECONDS, "the worker's hold on its messages")
             victim.send_signal(signal.SIGKILL)
             victim.wait()
             killed_at = time.monotonic()
