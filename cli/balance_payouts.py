@@ -1,11 +1,11 @@
 """`ratchet balances destination|pay`: where a balance pays to, and a payout of it."""
 
-import json
 from typing import Any
 
 import click
 from sqlmodel import Session
 
+from cli._json import JSON_OBJECT
 from cli._rules import carried_out, minor
 from connectors._base import Wish
 from payouts import treasury
@@ -24,17 +24,13 @@ from payouts.treasury import By
 @click.option("--email", default="")
 @click.option("--phone", help="E.164: +22901660000.")
 @click.option("--country", help="Two letters: of the telephone.")
-@click.option("--details", default="{}", help="JSON: what the gateway needs beyond that, in its own words.")
+@click.option(
+    "--details", type=JSON_OBJECT, default="{}", help="JSON: what the gateway needs beyond that, in its own words."
+)
 @click.option("--reason", default="")
-def destination(balance_id: str, integration: str, *, details: str, reason: str, **who: Any) -> None:
+def destination(balance_id: str, integration: str, *, details: dict[str, Any], reason: str, **who: Any) -> None:
     """Have a balance pay out through INTEGRATION to there. It is kept sealed."""
-    try:
-        more = json.loads(details)
-    except json.JSONDecodeError as error:
-        raise click.BadParameter(f"not JSON: {error.msg}", param_hint="--details") from None
-    if not isinstance(more, dict):
-        raise click.BadParameter("must be a JSON object", param_hint="--details")
-    wish = Wish(**who, phone_national=_national(who["phone"]), details=more)
+    wish = Wish(**who, phone_national=_national(who["phone"]), details=details)
     taken = carried_out(lambda session, by: set_destination(session, balance_id, integration, wish, by), reason)
     click.echo(f"{balance_id} pays to {taken.label or taken.mode} through {integration}")
 

@@ -1,11 +1,11 @@
 """`ratchet payouts add|cancel|show`."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from cli._json import JSON_OBJECT
 from cli._print import actor, cell, document, json_option, rows
 from models.database import transaction
 from models.money import InvalidAmount, to_minor
@@ -28,7 +28,12 @@ def payouts() -> None:
 @click.option("--order-key", required=True, help="Our key at the gateway, unique per integration.")
 @click.option("--reference", help="The gateway's id, for a payout it has already; without it, it is handed over now.")
 @click.option("--description", default="", help="What the gateway shows.")
-@click.option("--details", default="{}", help="JSON the gateway needs beyond the amount (beneficiary, balance, mode).")
+@click.option(
+    "--details",
+    type=JSON_OBJECT,
+    default="{}",
+    help="JSON: what the gateway needs beyond the amount (beneficiary, mode).",
+)
 def add(
     integration: str,
     organisation: str,
@@ -38,7 +43,7 @@ def add(
     order_key: str,
     reference: str | None,
     description: str,
-    details: str,
+    details: dict[str, Any],
 ) -> None:
     """Put a payout of AMOUNT CURRENCY on record and, unless the gateway has it already, hand it over."""
     try:
@@ -50,7 +55,7 @@ def add(
             currency=currency.upper(),
             reference=reference,
             description=description,
-            details=_details(details),
+            details=details,
         )
         with transaction() as session:
             created = create(session, new, datetime.now(UTC), actor=actor())
@@ -103,16 +108,6 @@ def _enqueue(created: Created, *, is_unsent: bool) -> None:
             send_submit(created.id)
     except QueueAway:
         click.echo("the queue is away; the reconciler will take it up", err=True)
-
-
-def _details(text: str) -> dict[str, Any]:
-    try:
-        details = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise click.BadParameter(f"not JSON: {error.msg}", param_hint="--details") from None
-    if not isinstance(details, dict):
-        raise click.BadParameter("must be a JSON object", param_hint="--details")
-    return details
 
 
 def _print(found: Timeline) -> None:

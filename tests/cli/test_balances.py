@@ -151,6 +151,8 @@ def test_a_balance_is_told_where_to_pay_and_pays() -> None:
         (["destination", "paycore-1"], "missing_detail"),
         (["destination", "paycore-1", "--details", "[]"], "must be a JSON object"),
         (["destination", "paycore-1", "--details", "{"], "not JSON"),
+        (["destination", "paycore-1", "--details", f'{{"id": {2**64}}}'], "more than 64 bits"),
+        (["destination", "paycore-1", "--details", '{"name": "\\ud800"}'], "half a character"),
         (["destination", "paycore-1", "--phone", "abc"], "--phone"),
     ],
 )
