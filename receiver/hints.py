@@ -24,6 +24,7 @@ class Hints:
     def __init__(self, send: Callable[[Sequence[int]], None]) -> None:
         """`send` may block and may raise; it bounds the messages it makes of many ids."""
         self._send = send
+        self._dropped = 0
         self._waiting: list[int] = []
         self._window = WINDOWS[-1][1]
         self._sender: asyncio.Task[None] | None = None
@@ -33,6 +34,8 @@ class Hints:
         """Send these ids soon. Never blocks and never raises."""
         if len(self._waiting) < MOST_WAITING:
             self._waiting += ids
+        else:
+            self._dropped += len(ids)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all())
 
@@ -51,3 +54,6 @@ class Hints:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._send, ids)
             except Exception as error:  # noqa: BLE001 (whatever the queue does, the rows are committed and will be swept)
                 _log.warning("hints.queue_away", error=type(error).__name__, events=len(ids))
+            if self._dropped:
+                _log.warning("hints.left_to_sweep", error="too many wait", events=self._dropped)
+                self._dropped = 0

@@ -31,15 +31,18 @@ class Gatherer:
     def __init__(self, send: Callable[[Sequence[str]], None]) -> None:
         """`send` may block, and may raise one of `QueueAway`."""
         self._send = send
+        self._dropped = 0
         self._ids: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="gatherer", daemon=True)
         self._thread.start()
 
     def add(self, ids: Sequence[str]) -> None:
         """Send these soon. Never blocks and never raises."""
-        if self._ids.qsize() < MOST_WAITING:
-            for each in ids:
-                self._ids.put(each)
+        if self._ids.qsize() >= MOST_WAITING:
+            self._dropped += len(ids)  # the sweep finds them; told with the next message
+            return
+        for each in ids:
+            self._ids.put(each)
 
     def close(self) -> None:
         """Send what waits."""
@@ -55,6 +58,9 @@ class Gatherer:
             ids = [each for each in found if each is not None]
             window = next(seconds for number, seconds in WINDOWS if len(ids) >= number)
             self._send_all(ids)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                _log.warning("soon.left_to_sweep", error="too many wait", ids=dropped)
             if len(ids) < len(found):
                 return
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 import receiver.hints
 from receiver.hints import Hints
@@ -71,9 +72,11 @@ def test_a_queue_that_hangs_holds_up_nobody_and_what_waits_is_bounded(monkeypatc
             hints.add([n])
         may_go.set()
 
-    with_hints(send, work)
+    with capture_logs() as lines:
+        with_hints(send, work)
 
     assert [number for ids in sent for number in ids] == list(range(101))
+    assert [line["events"] for line in lines if line["event"] == "hints.left_to_sweep"] == [899]
 
 
 def test_closing_sends_what_waits() -> None:

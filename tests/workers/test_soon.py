@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from workers import soon
 from workers import submit as submitting
@@ -62,15 +63,17 @@ def test_a_queue_that_hangs_holds_up_nobody_and_what_waits_is_bounded(monkeypatc
         assert may_go.wait(5)
         sent.extend(ids)
 
-    gatherer = Gatherer(send)
-    gatherer.add(["first"])
-    assert hanging.wait(5)
-    for number in range(1000):
-        gatherer.add([f"{number}"])
-    may_go.set()
-    gatherer.close()
+    with capture_logs() as lines:
+        gatherer = Gatherer(send)
+        gatherer.add(["first"])
+        assert hanging.wait(5)
+        for number in range(1000):
+            gatherer.add([f"{number}"])
+        may_go.set()
+        gatherer.close()
 
     assert sent == ["first", *(f"{number}" for number in range(100))]
+    assert [line["ids"] for line in lines if line["event"] == "soon.left_to_sweep"] == [900]
 
 
 def test_of_several_payouts_one_that_stumbles_keeps_no_other_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
