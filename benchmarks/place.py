@@ -47,6 +47,7 @@ class Place:
             client.flushdb()
 
 
+# Due next as one that its gateway has just taken: two units of the poll schedule, and a unit is a day here (ground.py).
 _PAYOUTS: Final = """
     INSERT INTO payout (id, organisation_id, integration_id, order_key, gateway_reference, amount_minor, currency,
         description, test_mode, submission, created_at, advanced_at, quiet_since, next_poll_at)

@@ -102,7 +102,7 @@ class Quick:
 
     def __init__(self, statement: str) -> None:
         """`statement` names its parameters as `text()` does: `:name`."""
-        self.statement = statement
+        self.statement = statement  # for whoever explains it
         self.text = _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
 
     def run(self, session: Session, parameters: Mapping[str, Any]) -> "psycopg.Cursor[Any]":

@@ -12,6 +12,8 @@ import orjson
 
 IDS: Final = "ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))"
 """To be compared with `=`: any of the texts in the parameter `ids`."""
+NUMBERS: Final = "ANY(ARRAY(SELECT CAST(jsonb_array_elements(CAST(:ids AS jsonb)) AS bigint)))"
+"""Likewise, of the numbers in it."""
 
 
 class Rows:

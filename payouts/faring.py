@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from models.database import Quick
 from models.endpoint import Breaker
-from models.rows import Rows, as_json
+from models.rows import IDS, Rows, as_json
 from payouts.deliveries import Finished, Outcome
 from payouts.endpoints import Reason, switch_off
 from payouts.notices import Told
@@ -81,7 +81,9 @@ def _worsen(session: Session, fares: dict[str, Fare], now: datetime) -> list[Tol
             _log.warning("endpoint.breaker", endpoint=row.id, breaker=change["breaker"], failures=change["failures"])
         if row.is_enabled and (reason := _reason_to_give_up(change, fares[row.id], now)):
             given_up[row.id] = reason
-    session.connection().execute(_WORSEN, {"rows": as_json([[*change.values()] for change in changes])})
+    session.connection().execute(
+        _WORSEN, {"rows": as_json([[change[name] for name in _WORSENED.names] for change in changes])}
+    )
     return [switch_off(session, endpoint_id, reason, now) for endpoint_id, reason in given_up.items()]
 
 
@@ -121,14 +123,14 @@ def _reason_to_give_up(change: dict[str, Any], seen: Fare, now: datetime) -> Rea
 
 
 _RECOVER: Final = Quick(
-    """
+    f"""
     UPDATE endpoint p SET failures = 0, failing_since = NULL, openings = 0, breaker = 'closed',
         not_before = CASE WHEN p.breaker = 'closed' THEN p.not_before END
     FROM (
-        SELECT id FROM endpoint WHERE id = ANY(ARRAY(SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))))
+        SELECT id FROM endpoint WHERE id = {IDS}
             AND (failures > 0 OR breaker <> 'closed') ORDER BY id FOR UPDATE
     ) AS better WHERE p.id = better.id RETURNING p.id
-    """
+    """  # noqa: S608 (a fragment of our own)
 )
 """Writes nothing where all was well. A rest that was asked for outlasts the success of an attempt begun before it."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from models.lifecycle import IN_FLIGHT, PayoutStatus
-from models.rows import as_json
+from models.rows import Rows, as_json
 from payouts.parking import PARKED
 from payouts.reasons import StuckReason
 from payouts.report import Filters, Group, StuckPayout, StuckReport
@@ -32,7 +32,7 @@ def find_stuck(session: Session, now: datetime, filters: Filters = _EVERYTHING, 
     silences = read_silences(session)
     parameters = {
         "now": now,
-        "silences": as_json([row for silence in silences for row in _rows(silence)]),
+        "rows": as_json([row for silence in silences for row in _rows(silence)]),
         # No index knows every gateway's own figure: the shortest narrows the search, each row's own decides.
         "shortest": min((span for silence in silences for span in silence.allowed.values()), default=timedelta(0)),
         "unconfirmed_after": UNCONFIRMED_AFTER,
@@ -45,14 +45,10 @@ def find_stuck(session: Session, now: datetime, filters: Filters = _EVERYTHING, 
     return StuckReport(now, tuple(_stuck(row, now) for row in rows if row.id), groups, tuple(silences))
 
 
-def _rows(silence: Silence) -> list[dict[str, Any]]:
+def _rows(silence: Silence) -> list[tuple[Any, ...]]:
+    """Return rows of `_SILENCES`."""
     return [
-        {
-            "integration_id": silence.integration_id,
-            "status": status,
-            "seconds": allowed.total_seconds(),
-            "lacks_secret": silence.lacks_secret,
-        }
+        (silence.integration_id, status, allowed.total_seconds(), silence.lacks_secret)
         for status, allowed in silence.allowed.items()
     ]
 
@@ -104,12 +100,12 @@ _HOLDS: Final = {
 }
 _REASON: Final = " ".join(f"WHEN {_HOLDS[reason]} THEN '{reason}'" for reason in StuckReason)
 
+_SILENCES: Final = Rows(integration_id="int", status="text", seconds="float8", lacks_secret="boolean")  # noqa: S106 (a type)
 _FIND: Final = text(
     f"""
     WITH silence AS MATERIALIZED (
         SELECT integration_id, status, make_interval(secs => seconds) AS allowed, lacks_secret
-        FROM jsonb_to_recordset(CAST(:silences AS jsonb))
-            AS s (integration_id int, status text, seconds float8, lacks_secret boolean)
+        FROM {_SILENCES.table} AS s
     ), suspect AS MATERIALIZED (
         SELECT p.* FROM payout p WHERE p.is_disputed
             OR p.quiet_since < :now - :shortest AND {_IS_IN_FLIGHT} AND p.advanced_at < :now - :shortest

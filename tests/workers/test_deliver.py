@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ import orjson
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from sqlmodel import select
+from sqlmodel import Session, select
 from standardwebhooks import Webhook, WebhookVerificationError
 from structlog.testing import capture_logs
 
@@ -26,8 +26,8 @@ from models.lifecycle import PayoutStatus
 from models.outbox import Attempt, Delivery, DeliveryState
 from models.payout import Payout
 from models.sealed import seal
-from payouts.claiming import claim
-from payouts.deliveries import LEASE, MOST_ATTEMPTS
+from payouts.claiming import claim, successors
+from payouts.deliveries import LEASE, MOST_ATTEMPTS, Finished
 from reconciler.sweep import sweep_outbox
 from settings import settings
 from tests.concurrency import wait_until
@@ -217,6 +217,32 @@ def test_a_long_backlog_of_one_endpoint_is_delivered_without_the_sweep(partner: 
 
     until_all_are(DeliveryState.DELIVERED, *payouts_)
     assert len(partner.got) == 300
+
+
+def test_a_busy_recorder_asks_once_what_comes_after_each_attempt_and_forgets_none(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def note(session: Session, finished: Sequence[Finished], at: datetime) -> list[str]:
+        asked.extend(one.claimed.id for one in finished)
+        return successors(session, finished, at)
+
+    monkeypatch.setattr(workers.deliver, "successors", note)
+    an_endpoint(partner.url)
+    integration = an_integration()
+    payouts_ = [a_payout(integration) for _ in range(60)]
+    for step in HISTORY:
+        for payout in payouts_:
+            say(payout, step)
+
+    deliver(ids(*payouts_))
+
+    until_all_are(DeliveryState.DELIVERED, *payouts_)
+    owed = [delivery.id for payout in payouts_ for delivery in get_deliveries(payout)]
+    wait_until(lambda: len(asked) >= len(owed))
+    assert sorted(asked) == sorted(owed)
+    assert len(partner.got) == len(owed)
 
 
 def test_both_secrets_sign_while_one_is_replaced(partner: Partner) -> None:
