@@ -4,18 +4,18 @@
 POST /hang is never answered.
 """
 
-import asyncio
 import gc
 import os
 import re
+import socket
 import sys
 import time
 from typing import Final
 
 import orjson
-import uvloop
 
-_LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+from benchmarks.exchange import Peers, body_length, received, send
+
 _ID: Final = re.compile(rb"webhook-id: *([^\r]+)", re.IGNORECASE)
 _NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -46,33 +46,49 @@ class Ledger:
         return orjson.dumps({"requests": self.requests, "distinct": len(self.first_times), "last_at": self.last_at})
 
 
-class Sink(asyncio.Protocol):
-    """One connection to the sink."""
+class Sink:
+    """The listening socket, everybody who has connected, and the ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, listener: socket.socket, ledger: Ledger) -> None:
         """Note what comes in `ledger`."""
+        self._listener = listener
         self._ledger = ledger
-        self._received = b""
+        self._peers = Peers()
+        self._pieces: dict[int, bytes] = {}
+        """What has come of a request that is not whole yet."""
+        self._door = self._peers.add(listener)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Keep the transport for the answers."""
-        self._transport = transport
+    def serve(self, seconds: float = 3600.0) -> None:
+        """Take what comes within so many seconds."""
+        for peer in self._peers.readable(seconds):
+            if peer == self._door:
+                self._peers.add(self._listener.accept()[0])
+            elif data := received(self._peers.sockets[peer]):
+                self._take(peer, data)
+            else:
+                self._pieces.pop(peer, None)
+                self._peers.drop(peer)
 
-    def data_received(self, data: bytes) -> None:
+    def close(self) -> None:
+        """Hang up."""
+        self._peers.close()
+
+    def _take(self, peer: int, data: bytes) -> None:
         """Answer every whole request in what has come so far."""
-        received = self._received + data if self._received else data
-        answers = []
-        while (end := received.find(b"\r\n\r\n")) >= 0:
-            head = received[:end]
-            length = _LENGTH.search(head)
-            whole = end + 4 + (int(length.group(1)) if length else 0)
-            if len(received) < whole:
+        if peer in self._pieces:
+            data = self._pieces.pop(peer) + data
+        answers = b""
+        while (end := data.find(b"\r\n\r\n") + 4) >= 4:  # noqa: PLR2004 (a whole head)
+            head = data[:end]
+            whole = end + body_length(head)
+            if len(data) < whole:
                 break
-            received = received[whole:]
-            answers.append(self._answer(head))
-        self._received = received
+            data = data[whole:]
+            answers += self._answer(head)
+        if data:
+            self._pieces[peer] = data
         if answers:
-            self._transport.write(b"".join(answers))
+            send(self._peers.sockets[peer], answers)
 
     def _answer(self, head: bytes) -> bytes:
         if head.startswith(b"GET "):
@@ -84,16 +100,16 @@ class Sink(asyncio.Protocol):
         return _NO_CONTENT
 
 
-async def serve(port: int) -> None:
+def main(port: int) -> None:
     """Listen until the process is told to end."""
-    ledger = Ledger()
-    server = await asyncio.get_running_loop().create_server(lambda: Sink(ledger), "127.0.0.1", port, backlog=1024)
-    gc.freeze()
-    async with server:
-        await server.serve_forever()
+    with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
+        sink = Sink(listener, Ledger())
+        gc.freeze()
+        while True:
+            sink.serve()
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:  # noqa: PLR2004 (port and core)
         os.sched_setaffinity(0, {int(sys.argv[2])})
-    uvloop.run(serve(int(sys.argv[1])))
+    main(int(sys.argv[1]))

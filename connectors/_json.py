@@ -61,9 +61,9 @@ def event_key(request: WebhookRequest, *parts: object) -> str:
     Falls back to a digest of the body where a part is missing, is of another type, or does not fit.
     """
     for part in parts:
-        if part == "" or not isinstance(part, (str, int)):
+        if not isinstance(part, (str, int)) or part == "":
             return digest_key(request.body)
-    key = ":".join([str(part) for part in parts])
+    key = ":".join([part if part.__class__ is str else str(part) for part in parts])
     return key if len(key) <= MAX_KEY and "\0" not in key else digest_key(request.body)
 
 

@@ -37,7 +37,7 @@ from connectors._base import (
 from connectors._calls import credential, fetch_one, is_accepted, move, moved, refusal, rejected
 from connectors._json import Fields, digest_key, event_key, exact_document, status_of
 from connectors._lists import Lookback, Page, ask_list, changed, find, walk
-from connectors._signatures import decoded, from_base64, live_keys, prove_sandwich, values
+from connectors._signatures import live_keys, prove_sandwich, values
 from models.lifecycle import PayoutStatus
 from models.money import to_text
 
@@ -138,8 +138,7 @@ class PayCore(Connector):
         """`X-Signature`: base64 of SHA-1 over secret, raw body, secret. Test and live have secrets of their own."""
         del now
         keys = live_keys(secrets)
-        signatures = decoded(values(request, b"x-signature"), from_base64)
-        prove_sandwich(signatures, keys, request.body)
+        prove_sandwich(values(request, b"x-signature"), keys, request.body)
         return Verified()
 
     # --- parse

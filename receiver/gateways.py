@@ -14,6 +14,7 @@ from connectors._base import Connector, InvalidSignature, WebhookRequest
 from receiver.directory import Directory, Listener
 from receiver.inbox_writer import Arrival, InboxUnavailable, InboxWriter, IntegrationFloods
 from receiver.problems import Problem
+from receiver.reply import Reply
 from telemetry import metrics
 
 PREFIX: Final = "/webhooks/"
@@ -27,13 +28,7 @@ BODY_TIMEOUT_SECONDS: Final = 10.0
 REPEAT_SECONDS: Final = 60.0
 """How long a hint is a repetition of the same one; somebody who replays it makes us ask no more often than that."""
 
-_STORED: Final = b'{"status":"stored"}'
-_STORED_START: Final[Message] = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STORED))],
-}
-_STORED_BODY: Final[Message] = {"type": "http.response.body", "body": _STORED}
+STORED: Final = Reply(b'{"status":"stored"}')
 
 UNKNOWN: Final = Problem(404, "unknown_integration", "No such integration")
 NOT_POST: Final = Problem(405, "method_not_allowed", "Webhooks are POSTed", allow="POST")
@@ -90,8 +85,7 @@ class GatewaysDoor:
         except (_Refused, InboxUnavailable) as error:
             await _refuse(send, error if isinstance(error, _Refused) else _not_stored(error, slug))
         else:
-            await send(_STORED_START)
-            await send(_STORED_BODY)
+            await STORED.send(send)
 
     async def _found(self, slug: str) -> Listener:
         try:

@@ -72,6 +72,7 @@ class InboxWriter:
         self._waiting: list[tuple[Arrival, asyncio.Future[None]]] = []
         self._waiting_bytes = 0
         self._per_integration: Counter[int] = Counter()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection | None = None
         self._insert: asyncpg.prepared_stmt.PreparedStatement | None = None
@@ -86,13 +87,18 @@ class InboxWriter:
             raise InboxUnavailable
         if self._per_integration[arrival.integration_id] >= LONGEST_QUEUE // 2:
             raise IntegrationFloods
-        done: asyncio.Future[None] = asyncio.Future()
+        done: asyncio.Future[None] = (self._loop or self._join()).create_future()
         self._waiting.append((arrival, done))
         self._waiting_bytes += size
         self._per_integration[arrival.integration_id] += 1
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         return done
+
+    def _join(self) -> asyncio.AbstractEventLoop:
+        """Remember whose futures to make: to ask the system which loop runs costs more than the future."""
+        self._loop = asyncio.get_running_loop()
+        return self._loop
 
     async def close(self) -> None:
         """Commit what waits, then hang up."""

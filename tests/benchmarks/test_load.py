@@ -1,7 +1,7 @@
 """The measuring instruments themselves: what they send arrives, and what they count is what happened."""
 
-import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,17 +23,22 @@ def a_plan(**changes: object) -> Callable[[int], Plan]:
 
 
 def run(plan: Callable[[int], Plan], requests: list[bytes]) -> tuple[Outcome, Ledger]:
-    ledger = Ledger()
+    ledger, over = Ledger(), threading.Event()
 
-    async def both() -> Outcome:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            server = await asyncio.get_running_loop().create_server(lambda: Sink(ledger), sock=listener)
-            try:
-                return await Load(plan(listener.getsockname()[1]), requests).run()
-            finally:
-                server.close()
+    def serve(sink: Sink) -> None:
+        while not over.is_set():
+            sink.serve(0.05)
+        sink.close()
 
-    return asyncio.run(both()), ledger
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        server = threading.Thread(target=serve, args=[Sink(listener.dup(), ledger)])
+        server.start()
+        try:
+            return Load(plan(port), requests).run(), ledger
+        finally:
+            over.set()
+            server.join()
 
 
 def test_a_closed_loop_sends_each_request_once() -> None:
