@@ -1,7 +1,7 @@
 """An answer that is always the same, written in one piece.
 
 uvicorn hands head and body to the transport one after the other, and uvloop sends each of them at once: two system
-calls, two segments, and a client that wakes up twice. Of all that the door does for a webhook, that was the dearest.
+calls, two segments, and a client that wakes up twice. That was a twelfth of all that the door does for a webhook.
 """
 
 from typing import Final
