@@ -55,6 +55,22 @@ def test_an_open_loop_keeps_its_rate_and_the_times() -> None:
     assert 0.48 < outcome.sent_at[-1] - outcome.started_at < 0.5
 
 
+def test_a_request_that_is_hung_up_on_is_lost() -> None:
+    def hang_up(listener: socket.socket) -> None:
+        for _ in range(4):
+            peer = listener.accept()[0]
+            peer.recv(1)
+            peer.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=hang_up, args=[listener])
+        server.start()
+        outcome = Load(a_plan()(listener.getsockname()[1]), REQUESTS).run()
+        server.join()
+
+    assert (outcome.sent, outcome.accepted, outcome.refused, outcome.lost) == (4, 0, 0, 4)
+
+
 def test_a_repeated_delivery_is_counted_once_as_an_event() -> None:
     _, ledger = run(a_plan(), REQUESTS[:1] * 3)
 
