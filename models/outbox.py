@@ -113,8 +113,10 @@ class Owed:
     id: str
     endpoint_id: str
     event: Announcement
-    is_leased: bool
+    is_leased: bool = False
     """Whether the carrier has it. Otherwise it is to be claimed."""
+    is_awaited: bool = False
+    """Whether the carrier would have it and has no room now: it claims it when there is some."""
 
 
 def fan_out(
@@ -127,20 +129,25 @@ def fan_out(
         return _owe_all(session, announcements, now)
     _WRITE_EVENTS.run(session, {"rows": as_json(list(map(_as_event, announcements))), "now": now})
     rows: list[tuple[Any, ...]] = []
-    events: list[Announcement] = []
+    owed: list[Owed] = []
     places = _Places(carrier)
     subscribed = _subscribed(session, {announcement.organisation_id for announcement in announcements}, now)
     for event in announcements:
         for endpoint in subscribed.get((event.organisation_id, event.test_mode), ()):
             if endpoint.event_types is None or f"payout.{event.status}" in endpoint.event_types:
-                may = endpoint.is_clear and places.take(endpoint.id, event.payout_id)
-                rows.append((new_id("dlv"), endpoint.id, event.payout_id, event.id, event.sequence, may))
-                events.append(event)
+                one = Owed(new_id("dlv"), endpoint.id, event)
+                if endpoint.is_clear and places.is_first(one):
+                    one.is_leased = places.take(endpoint.id)
+                    one.is_awaited = not one.is_leased
+                rows.append((one.id, one.endpoint_id, event.payout_id, event.id, event.sequence, one.is_leased))
+                owed.append(one)
     if not rows:
         return []
     asked = {"rows": as_json(rows), "now": now, "lease": carrier.leased_until}
     leased = {row[0] for row in _OWE.run(session, asked).fetchall() if row[1]}
-    return [Owed(row[0], row[1], event, row[0] in leased) for row, event in zip(rows, events, strict=True)]
+    for one in owed:
+        one.is_leased = one.id in leased
+    return owed
 
 
 def _owe_all(session: Session, announcements: Sequence[Announcement], now: datetime) -> list[Owed]:
@@ -148,7 +155,7 @@ def _owe_all(session: Session, announcements: Sequence[Announcement], now: datet
     events = {event.id: event for event in announcements}
     stamp = new_id("dlv")[: -2 * RANDOM_BYTES]
     asked = {"rows": as_json(list(map(_as_event, announcements))), "now": now, "stamp": stamp}
-    return [Owed(row.id, row.endpoint_id, events[row.event_id], is_leased=False) for row in _TELL.run(session, asked)]
+    return [Owed(row.id, row.endpoint_id, events[row.event_id]) for row in _TELL.run(session, asked)]
 
 
 class _Places:
@@ -159,10 +166,12 @@ class _Places:
         self._left: dict[str, int] = {}
         self._queues: set[tuple[str, str]] = set()
 
-    def take(self, endpoint_id: str, payout_id: str) -> bool:
-        if (endpoint_id, payout_id) in self._queues:
-            return False
-        self._queues.add((endpoint_id, payout_id))
+    def is_first(self, one: Owed) -> bool:
+        before = len(self._queues)
+        self._queues.add((one.endpoint_id, one.event.payout_id))
+        return len(self._queues) > before
+
+    def take(self, endpoint_id: str) -> bool:
         left = self._left.get(endpoint_id)
         if left is None:
             left = self._carrier.room(endpoint_id)

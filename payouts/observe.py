@@ -48,6 +48,8 @@ class Observed:
     """Ids of new deliveries that nobody has."""
     carried: list[Claimed] = field(default_factory=list)
     """New deliveries that the carrier has."""
+    awaited: dict[str, list[str]] = field(default_factory=dict)
+    """By endpoint, ids of those for which it had no room."""
     released: list[int] = field(default_factory=list)
     """Inbox events that waited for a reference which this batch has brought."""
     advanced: int = 0
@@ -190,9 +192,12 @@ class _Batch:
         self._record(session)
         write(session, self.touched.values())
         owed = fan_out(session, self._announcements, self.now, self._carrier)
-        self.observed.deliveries = [one.id for one in owed if not one.is_leased]
+        self.observed.deliveries = [one.id for one in owed if not (one.is_leased or one.is_awaited)]
         if self._carrier:
             self.observed.carried = carried(session, owed, self._carrier.leased_until)
+            for one in owed:
+                if one.is_awaited:
+                    self.observed.awaited.setdefault(one.endpoint_id, []).append(one.id)
         self.observed.advanced = len(self._announcements)
         if self._learnt:
             self.observed.released = release_unmatched(session, self._learnt)

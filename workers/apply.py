@@ -69,7 +69,7 @@ def _report(applied: Applied) -> None:
 
 def queue_what_follows(observed: Observed) -> None:
     """After a commit: have delivered and applied what evidence has brought about, wherever it came from."""
-    carry(observed.carried)
+    carry(observed.carried, observed.awaited)
     try:
         send_deliver(observed.deliveries)
         send_apply(observed.released)

@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -72,10 +72,12 @@ def carrier(now: datetime) -> Carrier | None:
     return Carrier(office().room, now + LEASE) if _at_hand.is_set() else None
 
 
-def carry(carried: Sequence[Claimed]) -> None:
-    """Give the courier what was leased to it, once that is committed."""
+def carry(carried: Sequence[Claimed], awaited: Mapping[str, Sequence[str]]) -> None:
+    """Give the courier what was leased to it, and what it had no room for, once that is committed."""
     if carried:
         office().take(carried)
+    if awaited:
+        office().keep(awaited)
 
 
 @dataclass(slots=True)
@@ -143,6 +145,14 @@ class Office:
         """Carry what is claimed already."""
         self._courier.take(claimed)
 
+    def keep(self, awaited: Mapping[str, Sequence[str]]) -> None:
+        """Claim these, by endpoint, as soon as there is room for them."""
+        self._courier.remember(awaited)
+        try:
+            self._recall()  # now, if all that took the room has been recorded meanwhile: nobody else would
+        except SQLAlchemyError as error:
+            _log.warning("delivery.left_to_sweep", error=type(error).__name__)
+
     def close(self) -> None:
         """Let the attempts under way end and record them."""
         self._courier.stop(STOP_SECONDS)
@@ -180,11 +190,14 @@ class Office:
     def _go_on(self, told: Sequence[Told]) -> None:
         try:
             self.post([*self._heads(), *(each for notice in told for each in notice.deliveries)])
-            # They were looked at when there was no room for them, and a claim looks again for itself.
-            recalled = self._courier.recall().items()
-            self._claim([Due(each, endpoint_id, stands_open=True) for endpoint_id, ids in recalled for each in ids])
+            self._recall()
         except SQLAlchemyError as error:
             _log.warning("delivery.successors_left_to_sweep", error=type(error).__name__)
+
+    def _recall(self) -> None:
+        """Claim what there was no room for. It could go when it was put away, and a claim looks for itself."""
+        recalled = self._courier.recall().items()
+        self._claim([Due(each, endpoint_id, stands_open=True) for endpoint_id, ids in recalled for each in ids])
 
     def _heads(self) -> list[str]:
         """Return what has become the head of its queue, if now is the time to ask."""

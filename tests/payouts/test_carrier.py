@@ -89,14 +89,16 @@ def test_of_two_events_of_one_payout_only_the_older_goes(now: datetime) -> None:
     assert observed.deliveries == [newer.id]
 
 
-def test_no_more_is_leased_than_there_is_room_for(now: datetime) -> None:
+def test_no_more_is_leased_than_there_is_room_for_and_the_carrier_is_told_of_the_rest(now: datetime) -> None:
     payouts = _payouts(3)
-    an_endpoint()
+    endpoint = an_endpoint()
 
     observed = _hear(now, *((payout, S.BROADCAST) for payout in payouts), room=2)
 
+    (left,) = [one for payout in payouts for one in get_deliveries(payout) if one.leased_until is None]
     assert len(observed.carried) == 2
-    assert len(observed.deliveries) == 1
+    assert observed.awaited == {endpoint.id: [left.id]}
+    assert observed.deliveries == []
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from tests.factories import a_payout, an_endpoint, an_integration, get_deliverie
 from tests.servers import a_process
 from tests.workers.partners import OK, Got, Partner, a_partner, status
 from workers.broker import broker
-from workers.deliver import deliver, send_deliver
+from workers.deliver import carry, deliver, send_deliver
 from workers.lanes import FIRST_SHARE
 
 HISTORY = (PayoutStatus.INITIATED, PayoutStatus.BROADCAST, PayoutStatus.DELIVERED, PayoutStatus.RETURNED)
@@ -217,6 +217,16 @@ def test_a_long_backlog_of_one_endpoint_is_delivered_without_the_sweep(partner: 
 
     until_all_are(DeliveryState.DELIVERED, *payouts_)
     assert len(partner.got) == 300
+
+
+def test_what_the_courier_had_no_room_for_goes_out_though_all_else_is_over(partner: Partner) -> None:
+    endpoint = an_endpoint(partner.url)
+    payout = a_payout()
+    until_settled()
+
+    carry([], {endpoint.id: ids(payout)})
+
+    until_all_are(DeliveryState.DELIVERED, payout)
 
 
 def test_a_busy_recorder_asks_once_what_comes_after_each_attempt_and_forgets_none(
