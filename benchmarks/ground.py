@@ -25,6 +25,7 @@ import psycopg
 
 import settings
 from benchmarks import traffic
+from benchmarks.naive.event import ALTERED
 from benchmarks.place import Place
 from benchmarks.plan import Outcome, Plan, write_requests
 from benchmarks.traffic import SECRET, SLUG
@@ -80,7 +81,10 @@ class Ground:
         _introduce(f"http://127.0.0.1:{self.ports['sink']}/hooks")
         with psycopg.connect(known.database_url.replace("/ratchet?", "/postgres?"), autocommit=True) as connection:
             connection.execute("CREATE DATABASE naive TEMPLATE ratchet")
-        self.naive = Place(known.database_url.replace("/ratchet?", "/naive?"), f"{known.redis_url}?db=1")
+        self.naive = Place(known.database_url.replace("/ratchet?", "/naive?"), f"{known.redis_url}?db=1", is_naive=True)
+        with self.naive.connect() as connection:
+            for statement in ALTERED:
+                connection.execute(statement)
         self.sink = self.start("benchmarks.sink", str(self.ports["sink"]), port=self.ports["sink"])
 
     def servers(self) -> list["Popen[bytes]"]:

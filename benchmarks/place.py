@@ -7,8 +7,9 @@ import psycopg
 import redis
 
 from benchmarks.traffic import AMOUNT_MINOR, CURRENCY, SLUG
+from models.inbox import STATE
 
-TABLES: Final = "inbox_event, payout, observation, payout_event, delivery, attempt"
+TABLES: Final = "inbox_event, inbox_new, inbox_set_aside, payout, observation, payout_event, delivery, attempt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,20 @@ class Place:
 
     database_url: str
     redis_url: str
+    is_naive: bool = False
+
+    @property
+    def new(self) -> str:
+        """Return a query for the ids of inbox events that are not applied yet."""
+        if self.is_naive:
+            return "SELECT id FROM inbox_event WHERE state = 'new'"
+        return "SELECT event_id AS id FROM inbox_new"
+
+    @property
+    def applied(self) -> str:
+        """Return a query for the ids of those that are applied."""
+        state = "e.state" if self.is_naive else STATE
+        return f"SELECT id FROM inbox_event e WHERE {state} = 'applied'"  # noqa: S608 (our own words)
 
     def connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """Return a connection that commits every statement."""

@@ -54,7 +54,7 @@ def _kill_worker(ground: Ground, *, with_reconciler: bool) -> float:
             victim.wait()
             killed_at = time.monotonic()
         crew.start_one("worker", instance="another worker")
-        waiting = f"SELECT count(*) FROM inbox_event WHERE state = 'new' AND id <= {ids[-1]}"  # noqa: S608 (a number)
+        waiting = f"SELECT count(*) FROM inbox_new WHERE event_id <= {ids[-1]}"  # noqa: S608 (a number)
         wait_for(lambda: ground.real.number(waiting) == 0, LONGEST_SECONDS, "the messages' second run")
         return time.monotonic() - killed_at
     finally:

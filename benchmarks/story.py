@@ -92,18 +92,14 @@ def through(ground: Ground, place: Place, server: str, payouts: int, seconds: fl
 def wait_over(place: Place) -> None:
     """Wait until everything in the inbox is applied and nothing is owed to anybody."""
     with place.connect() as connection:
-        wait_for(lambda: connection.execute(_OVER).fetchone() == (True,), DRAIN_SECONDS, "the end of all work")
-
-
-_OVER: Final = """
-    SELECT NOT EXISTS (SELECT FROM inbox_event WHERE state = 'new')
-        AND NOT EXISTS (SELECT FROM delivery WHERE state = 'open')
-"""
+        no_more = f"NOT EXISTS ({place.new}) AND NOT EXISTS (SELECT FROM delivery WHERE state = 'open')"
+        over = f"SELECT {no_more}"
+        wait_for(lambda: connection.execute(over).fetchone() == (True,), DRAIN_SECONDS, "the end of all work")
 
 
 def _check_counts(place: Place, outcome: Outcome, received: dict[str, float]) -> None:
     """Two batches applied at once may take a payout's steps in another order: then the earlier step is stale news."""
-    applied = place.number("SELECT count(*) FROM inbox_event WHERE state = 'applied'")
+    applied = place.number(f"SELECT count(*) FROM ({place.applied}) AS applied")  # noqa: S608 (a query of our own)
     stale = place.number("SELECT count(*) FROM observation WHERE effect = 'stale'")
     events = place.number("SELECT count(*) FROM payout_event")
     if outcome.refused or not outcome.accepted == applied == events + stale:

@@ -161,7 +161,7 @@ class _Check:
     def _put_away(self, news: "News") -> None:
         key = self.integration.connector.event_key(self._request(news))
         with transaction() as session:
-            put_away(session, self.integration.id, key, datetime.now(UTC))
+            put_away(session, self.integration.id, key)
 
     @property
     def _connector(self) -> str:
@@ -222,9 +222,9 @@ def _mend(reply: HttpReply) -> str:
 
 
 def _after(trial: Trial) -> str:
-    if trial.applied_at is None:
+    if trial.set_aside_at is None:
         return ""
-    return f" after {(trial.applied_at - trial.received_at).total_seconds() * 1000:.0f} ms"
+    return f" after {(trial.set_aside_at - trial.received_at).total_seconds() * 1000:.0f} ms"
 
 
 _WRONG: Final = {

@@ -140,9 +140,7 @@ def _flow() -> list[Finding]:
     """Look for work that waits for too long."""
     with transaction() as session:
         run = session.connection().execute
-        inbox = run(
-            text("SELECT extract(epoch FROM now() - min(received_at)) FROM inbox_event WHERE state = 'new'")
-        ).scalar()
+        inbox = run(text("SELECT extract(epoch FROM now() - min(received_at)) FROM inbox_new")).scalar()
         outbox = run(
             text(
                 "SELECT extract(epoch FROM now() - min(d.next_attempt_at)) FROM delivery d"

@@ -287,6 +287,7 @@ class Stage:
     def verdict(self) -> Verdict:
         """Ask everybody how things stand."""
         from models.database import transaction
+        from models.inbox import STATE
 
         verdict = Verdict(
             stats=self.call("GET", self.ports["sandbox"], "/_sandbox/stats"),
@@ -308,7 +309,8 @@ class Stage:
                 )
             }
             verdict.events = run(text("SELECT count(*) FROM payout_event")).scalar_one()
-            verdict.inbox = dict(run(text("SELECT state, count(*) FROM inbox_event GROUP BY state")).all())
+            standing = f"SELECT {STATE} AS state, count(*) FROM inbox_event e GROUP BY 1"  # noqa: S608 (ours)
+            verdict.inbox = dict(run(text(standing)).all())
             verdict.deliveries = dict(run(text("SELECT state, count(*) FROM delivery GROUP BY state")).all())
             verdict.polled = run(text(_POLLED)).scalar_one()
         for row in ours.values():

@@ -100,9 +100,15 @@ class Quick:
     raises it, so that nobody has to know which way a statement went.
     """
 
-    def __init__(self, statement: str) -> None:
-        """`statement` names its parameters as `text()` does: `:name`."""
+    def __init__(self, statement: str, *, binary: bool = False, planned_anew: bool = False) -> None:
+        """`statement` names its parameters as `text()` does: `:name`.
+
+        `binary` is for results that hold bytes. What is `planned_anew` each time keeps no plan of a time when a table
+        that is mostly empty was.
+        """
         self.statement = statement  # for whoever explains it
+        self._binary = binary
+        self._prepare = False if planned_anew else None
         self.text = _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
 
     def run(self, session: Session, parameters: Mapping[str, Any]) -> "psycopg.Cursor[Any]":
@@ -111,7 +117,7 @@ class Quick:
         cursor = cast("psycopg.Cursor[Any]", connection.connection.cursor())
         cursor.row_factory = namedtuple_row
         try:
-            return cursor.execute(self.text, parameters)
+            return cursor.execute(self.text, parameters, prepare=self._prepare, binary=self._binary)
         except psycopg.Error as error:
             raise DBAPIError.instance(
                 self.text, None, error, psycopg.Error, hide_parameters=True, dialect=connection.dialect

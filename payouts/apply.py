@@ -50,19 +50,24 @@ class Applied:
 
 def apply_events(session: Session, ids: Sequence[int], now: datetime, carrier: Carrier | None = None) -> Applied:
     """Apply the inbox events with these ids that are still new and that nobody else is applying."""
-    rows = _CLAIM.run(session, {"ids": as_json(list(ids))}).fetchall()
+    rows = _TAKE.run(session, {"ids": as_json(list(ids))}).fetchall()
     integrations = usable(session, {row.integration_id for row in rows}) if rows else {}
     readings: dict[int, _Reading] = {}
     evidence: list[Evidence] = []
-    for event_id, integration_id, body, is_conflict in rows:
-        if integration_id in integrations:  # the others stay new until theirs is mended
+    untaken: list[tuple[int, datetime, datetime | None]] = []
+    for event_id, integration_id, body, is_conflict, received_at, swept_at in rows:
+        if integration_id in integrations:
             reading = readings[event_id] = _read(event_id, body, integrations[integration_id], is_conflict=is_conflict)
             evidence += [Evidence(integration_id, update, Source.WEBHOOK, event_id) for update in reading.updates]
+        else:
+            untaken.append((event_id, received_at, swept_at))
+    if untaken:
+        session.connection().execute(_PUT_BACK, {"rows": as_json(untaken)})
     observed = observe(session, evidence, now, carrier)
     for item in observed.unmatched:
         reading = readings[item.inbox_event_id or 0].set_aside(InboxState.UNMATCHED, "payout_unknown")
         reading.reference, reading.order_key = item.update.reference, item.update.order_key
-    _settle(session, list(readings.values()), now)
+    _set_aside(session, list(readings.values()), now)
     outcomes: dict[InboxState, int] = {}
     for reading in readings.values():
         outcomes[reading.state] = outcomes.get(reading.state, 0) + 1
@@ -71,7 +76,8 @@ def apply_events(session: Session, ids: Sequence[int], now: datetime, carrier: C
 
 def set_poison_aside(session: Session, event_id: int, detail: str, now: datetime) -> None:
     """Mark one event that fails on our side, so that it stops failing others. An engineer mends us and reapplies it."""
-    _settle(session, [_Reading(event_id).set_aside(InboxState.POISON, detail)], now)
+    if session.connection().execute(_TAKE_ONE, {"id": event_id}).rowcount:
+        _set_aside(session, [_Reading(event_id).set_aside(InboxState.POISON, detail)], now)
 
 
 def _read(event_id: int, body: bytes, integration: Connected, *, is_conflict: bool) -> _Reading:
@@ -90,40 +96,44 @@ def _read(event_id: int, body: bytes, integration: Connected, *, is_conflict: bo
     return reading
 
 
-def _settle(session: Session, readings: Sequence[_Reading], now: datetime) -> None:
-    applied = [reading.id for reading in readings if reading.state is InboxState.APPLIED]
-    others = [
-        (r.id, r.state, r.detail, r.reference, r.order_key) for r in readings if r.state is not InboxState.APPLIED
-    ]
-    if applied:
-        _SETTLE_APPLIED.run(session, {"ids": as_json(applied), "now": now})
-    if others:
-        session.connection().execute(_SET_ASIDE, {"rows": as_json(others), "now": now})
+def _set_aside(session: Session, readings: Sequence[_Reading], now: datetime) -> None:
+    """Write down which of these events, taken and so no longer new, were not applied."""
+    rows = [(r.id, r.state, r.detail, r.reference, r.order_key) for r in readings if r.state is not InboxState.APPLIED]
+    if rows:
+        session.connection().execute(_SET_ASIDE, {"rows": as_json(rows), "now": now})
 
 
-_CLAIM: Final = Quick(
+_TAKE: Final = Quick(
     f"""
+    WITH mine AS MATERIALIZED (
+        DELETE FROM inbox_new WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM inbox_new WHERE event_id = {NUMBERS} FOR UPDATE SKIP LOCKED
+        )) RETURNING event_id, received_at, swept_at
+    )
     SELECT e.id, e.integration_id, e.body, EXISTS (
         SELECT FROM inbox_event first WHERE first.integration_id = e.integration_id
             AND first.event_key = e.event_key AND first.id < e.id
-    ) AS is_conflict
-    FROM inbox_event e
-    WHERE e.id = {NUMBERS} AND e.state = 'new'
-    ORDER BY e.id FOR UPDATE OF e SKIP LOCKED
-    """  # noqa: S608 (a fragment of our own)
+    ) AS is_conflict, mine.received_at, mine.swept_at
+    FROM mine CROSS JOIN LATERAL (
+        SELECT id, integration_id, event_key, body FROM inbox_event WHERE id = mine.event_id LIMIT 1
+    ) AS e ORDER BY e.id
+    """,  # noqa: S608 (a fragment of our own)
+    binary=True,
+    planned_anew=True,
 )
+_TAKE_ONE: Final = text("DELETE FROM inbox_new WHERE event_id = :id")
 
-_SETTLE_APPLIED: Final = Quick(
-    f"""
-    UPDATE inbox_event SET state = 'applied', detail = NULL, reference = NULL, order_key = NULL, applied_at = :now
-    WHERE id = {NUMBERS} AND state = 'new'
-    """  # noqa: S608 (a fragment of our own)
+_UNTAKEN: Final = Rows(event_id="bigint", received_at="timestamptz", swept_at="timestamptz")
+_PUT_BACK: Final = text(
+    f"INSERT INTO inbox_new ({_UNTAKEN.listed}) SELECT {_UNTAKEN.listed} FROM {_UNTAKEN.table} AS u"  # noqa: S608
 )
+"""Events of an integration that cannot be opened stay new until it is mended."""
+
 _ASIDE: Final = Rows(id="bigint", state="text", detail="text", reference="text", order_key="text")
 _SET_ASIDE: Final = text(
     f"""
-    UPDATE inbox_event e SET state = s.state, detail = s.detail, applied_at = :now,
-        reference = s.reference, order_key = s.order_key
-    FROM {_ASIDE.table} AS s WHERE e.id = s.id AND e.state = 'new'
+    INSERT INTO inbox_set_aside (event_id, integration_id, state, set_aside_at, detail, reference, order_key)
+    SELECT s.id, e.integration_id, s.state, :now, s.detail, s.reference, s.order_key
+    FROM {_ASIDE.table} AS s JOIN inbox_event e ON e.id = s.id
     """  # noqa: S608 (a fragment of our own)
 )

@@ -117,9 +117,7 @@ _AILING: Final = text(
 )
 _INBOX: Final = text(
     """
-    SELECT state, count(*) FROM inbox_event
-    WHERE state IN ('unmatched', 'unreadable', 'conflict', 'poison') AND (state <> 'unmatched' OR received_at < :old)
-    GROUP BY state
+    SELECT state, count(*) FROM inbox_set_aside WHERE state <> 'unmatched' OR set_aside_at < :old GROUP BY state
     """
 )
 _DEAD: Final = text("SELECT count(*) FROM delivery WHERE state = 'dead'")

@@ -117,17 +117,22 @@ def _age(moment: datetime | None, now: datetime) -> float:
 _INBOX: Final = text(
     """
     SELECT min(received_at) AS oldest, count(*) AS waiting
-    FROM (SELECT received_at FROM inbox_event WHERE state = 'new' ORDER BY id LIMIT :most) waiting
+    FROM (SELECT received_at FROM inbox_new ORDER BY event_id LIMIT :most) waiting
     """
 )
 
 _APPLY: Final = text(
     """
     SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY lag), percentile_disc(0.99) WITHIN GROUP (ORDER BY lag) FROM (
-        SELECT extract(epoch FROM applied_at - received_at)::float8 AS lag
-        FROM (SELECT * FROM inbox_event ORDER BY id DESC LIMIT :newest) newest
-        WHERE state = 'applied' AND applied_at IS NOT NULL ORDER BY id DESC LIMIT :applied
+        SELECT extract(epoch FROM heard.recorded_at - e.received_at)::float8 AS lag
+        FROM (
+            SELECT inbox_event_id, recorded_at
+            FROM (SELECT id, inbox_event_id, recorded_at FROM observation ORDER BY id DESC LIMIT :newest) newest
+            WHERE inbox_event_id IS NOT NULL ORDER BY id DESC LIMIT :applied
+        ) heard CROSS JOIN LATERAL (
+            SELECT received_at FROM inbox_event WHERE id = heard.inbox_event_id LIMIT 1
+        ) e
     ) applied
     """
 )
-"""Among the newest only: behind a long backlog nothing recent was applied, and the inbox lag tells it."""
+"""By what was recorded last. Behind a long backlog nothing recent was applied, and the inbox lag tells it."""

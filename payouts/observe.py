@@ -16,6 +16,7 @@ from sqlmodel import Session
 from connectors._base import PayoutUpdate
 from models.database import Quick
 from models.ids import new_id
+from models.inbox import renewing
 from models.lifecycle import IN_FLIGHT, PayoutStatus, join
 from models.outbox import Announcement, Carrier, fan_out
 from models.payout import Source, SubmissionState
@@ -311,10 +312,12 @@ _RECORD: Final = Quick(
 )
 
 _RELEASE: Final = text(
-    """
-    UPDATE inbox_event e SET state = 'new', swept_at = NULL, detail = NULL
-    FROM unnest(CAST(:integrations AS int[]), CAST(:references AS text[]), CAST(:order_keys AS text[])) AS k (i, r, o)
-    WHERE e.state = 'unmatched' AND e.integration_id = k.i AND (e.reference = k.r OR e.order_key = k.o)
-    RETURNING e.id
-    """
+    renewing(
+        """
+        SELECT w.event_id FROM inbox_set_aside w
+        JOIN unnest(CAST(:integrations AS int[]), CAST(:references AS text[]), CAST(:order_keys AS text[])) k (i, r, o)
+            ON w.integration_id = k.i AND (w.reference = k.r OR w.order_key = k.o)
+        WHERE w.state = 'unmatched' FOR UPDATE OF w
+        """
+    )
 )

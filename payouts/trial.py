@@ -5,14 +5,11 @@ It names a payout that nobody has, so applying it leaves it unmatched. Left ther
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, delete, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from models.inbox import InboxEvent, InboxState
-
-NOTE: Final = "sent by `ratchet gateways check`"
+from models.inbox import InboxEvent, InboxState, NewEvent, SetAsideEvent, state_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +20,7 @@ class Trial:
     state: InboxState
     detail: str | None
     received_at: datetime
-    applied_at: datetime | None
+    set_aside_at: datetime | None
 
 
 def look(session: Session, integration_id: int, event_key: str) -> Trial | None:
@@ -31,15 +28,17 @@ def look(session: Session, integration_id: int, event_key: str) -> Trial | None:
     event = session.exec(_of(integration_id, event_key)).first()
     if event is None:
         return None
-    return Trial(event.id or 0, InboxState(event.state), event.detail, event.received_at, event.applied_at)
+    aside = session.get(SetAsideEvent, event.id)
+    detail, at = (aside.detail, aside.set_aside_at) if aside else (None, None)
+    return Trial(event.id or 0, state_of(session, event.id or 0), detail, event.received_at, at)
 
 
-def put_away(session: Session, integration_id: int, event_key: str, now: datetime) -> None:
-    """Settle it, whatever became of it, with a note of where it came from."""
-    event = session.exec(_of(integration_id, event_key).with_for_update()).first()
-    if event is not None:
-        event.state, event.detail, event.applied_at = InboxState.APPLIED, NOTE, event.applied_at or now
-        event.reference = event.order_key = None
+def put_away(session: Session, integration_id: int, event_key: str) -> None:
+    """Let nobody wait for it, whatever became of it."""
+    event = session.exec(_of(integration_id, event_key)).first()
+    if event is not None:  # first from what is new: a worker that has it there sets it aside when it is done
+        session.exec(delete(NewEvent).where(col(NewEvent.event_id) == event.id))
+        session.exec(delete(SetAsideEvent).where(col(SetAsideEvent.event_id) == event.id))
 
 
 def _of(integration_id: int, event_key: str) -> SelectOfScalar[InboxEvent]:

@@ -25,12 +25,17 @@ COMMIT_TIMEOUT_SECONDS: Final = 5.0
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 
 _INSERT: Final = """
-INSERT INTO inbox_event (integration_id, event_key, body, body_digest, headers, received_at)
-SELECT integration_id, event_key, body, substring(sha256(body) FOR 16), headers, to_timestamp(received_at)
-FROM unnest($1::int[], $2::text[], $3::bytea[], $4::bytea[], $5::float8[])
-    AS arrival (integration_id, event_key, body, headers, received_at)
-ON CONFLICT (integration_id, event_key, body_digest) DO NOTHING
-RETURNING id, integration_id
+WITH stored AS (
+    INSERT INTO inbox_event (integration_id, event_key, body, body_digest, header_lines, received_at)
+    SELECT integration_id, event_key, body, substring(sha256(body) FOR 16), header_lines, to_timestamp(received_at)
+    FROM unnest($1::int[], $2::text[], $3::bytea[], $4::bytea[], $5::float8[])
+        AS arrival (integration_id, event_key, body, header_lines, received_at)
+    ON CONFLICT (integration_id, event_key, body_digest) DO NOTHING
+    RETURNING id, integration_id, received_at
+), queued AS (
+    INSERT INTO inbox_new (event_id, received_at) SELECT id, received_at FROM stored
+)
+SELECT id, integration_id FROM stored
 """
 """The columns are those of `Arrival`, in its order. What PostgreSQL can make of them it makes: this process is the
 busier one, and each column more, and each time that is no plain number, costs it about a microsecond a webhook."""
@@ -52,7 +57,7 @@ class Arrival(NamedTuple):
     integration_id: int
     event_key: str
     body: bytes
-    headers: bytes
+    header_lines: bytes
     received_at: float
     """Seconds since 1970."""
 

@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy import text
 
 from models.database import transaction
+from models.inbox import renewing
 from payouts.letters import due_letters
 from payouts.sweeping import sweep_due
 from telemetry import metrics
@@ -71,21 +72,21 @@ def _report(kind: str, number: int) -> None:
 
 _FORGOTTEN_EVENTS: Final = text(
     """
-    UPDATE inbox_event e SET swept_at = :now FROM (
-        SELECT id FROM inbox_event
-        WHERE state = 'new' AND received_at < :old AND (swept_at IS NULL OR swept_at < :swept)
-        ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
-    ) forgotten WHERE e.id = forgotten.id RETURNING e.id
+    UPDATE inbox_new n SET swept_at = :now FROM (
+        SELECT event_id FROM inbox_new
+        WHERE received_at < :old AND (swept_at IS NULL OR swept_at < :swept)
+        ORDER BY event_id LIMIT :most FOR UPDATE SKIP LOCKED
+    ) forgotten WHERE n.event_id = forgotten.event_id RETURNING n.event_id
     """
 )
 
 _MATCHED_BY_NOW: Final = text(
-    """
-    UPDATE inbox_event e SET state = 'new', detail = NULL FROM (
-        SELECT w.id FROM inbox_event w WHERE w.state = 'unmatched' AND EXISTS (
+    renewing(
+        """
+        SELECT w.event_id FROM inbox_set_aside w WHERE w.state = 'unmatched' AND EXISTS (
             SELECT FROM payout p WHERE p.integration_id = w.integration_id
                 AND (p.gateway_reference = w.reference OR p.order_key = w.order_key)
         ) LIMIT :most FOR UPDATE OF w SKIP LOCKED
-    ) matched WHERE e.id = matched.id RETURNING e.id
-    """
+        """
+    )
 )

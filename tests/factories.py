@@ -1,6 +1,7 @@
 """Rows for tests, each with an article: `an_integration()`, `a_payout(status=…)`. They go the way the product goes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -13,7 +14,7 @@ from connectors._base import PayoutUpdate
 from models.balance import Balance, LedgerEntry
 from models.database import transaction
 from models.endpoint import Endpoint, EndpointSecrets, new_private_key, new_secret
-from models.inbox import InboxEvent
+from models.inbox import InboxEvent, InboxState, NewEvent, SetAsideEvent, state_of
 from models.integration import Integration, IntegrationSecrets
 from models.lifecycle import PayoutStatus
 from models.organisation import Organisation
@@ -142,25 +143,50 @@ def get_deliveries(payout: Payout) -> list[Delivery]:
         return list(session.exec(deliveries.order_by(col(Delivery.sequence), col(Delivery.id))))
 
 
-def an_inbox_event(integration: Integration, body: bytes, *, event_key: str | None = None, **columns: Any) -> int:
-    """Return the id of a verified webhook, stored and not applied yet."""
+def an_inbox_event(
+    integration: Integration,
+    body: bytes,
+    *,
+    event_key: str | None = None,
+    state: InboxState = InboxState.NEW,
+    **aside: Any,
+) -> int:
+    """Return the id of a verified webhook, stored and not applied yet; `aside` are columns of a `SetAsideEvent`."""
+    now, integration_id = datetime.now(UTC), integration.id or 0
     event = InboxEvent(
-        integration_id=integration.id or 0,
+        integration_id=integration_id,
         event_key=event_key or f"key-{next(_numbers)}",
         body=body,
         body_digest=sha256(body).digest()[:16],
-        received_at=datetime.now(UTC),
-        **columns,
+        received_at=now,
     )
     with transaction() as session:
         session.add(event)
-    return event.id or 0
+        session.flush()
+        event_id = event.id or 0
+        if state is InboxState.NEW:
+            session.add(NewEvent(event_id=event_id, received_at=now))
+        elif state is not InboxState.APPLIED:
+            facts = {"detail": "", **aside, "event_id": event_id, "integration_id": integration_id}
+            session.add(SetAsideEvent(state=state, set_aside_at=now, **facts))
+    return event_id
 
 
-def get_inbox_event(event_id: int) -> InboxEvent:
-    """Return an inbox event as it stands now."""
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """Where an inbox event stands, and why."""
+
+    state: InboxState
+    detail: str | None = None
+    reference: str | None = None
+    order_key: str | None = None
+
+
+def get_inbox_event(event_id: int) -> Stands:
+    """Return where an inbox event stands now."""
     with transaction() as session:
-        return session.exec(select(InboxEvent).where(InboxEvent.id == event_id)).one()
+        state, aside = state_of(session, event_id), session.get(SetAsideEvent, event_id)
+    return Stands(state, aside.detail, aside.reference, aside.order_key) if aside else Stands(state)
 
 
 def some_evidence(

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from benchmarks.naive.event import NaiveEvent
 from connectors import connector_class
 from connectors._base import Account, Connector, InvalidSignature, WebhookRequest
 from models.database import transaction
-from models.inbox import InboxEvent
 from models.integration import Integration
 
 
@@ -49,7 +49,7 @@ class Receiver:
         self._known[slug] = row.id or 0, connector, secrets.webhook_secrets
 
     def _store(self, integration_id: int, event_key: str, body: bytes) -> None:
-        event = InboxEvent(
+        event = NaiveEvent(
             integration_id=integration_id,
             event_key=event_key,
             body=body,

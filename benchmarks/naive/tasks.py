@@ -9,11 +9,12 @@ import requests
 from dramatiq.brokers.redis import RedisBroker
 from sqlmodel import Session, col, select
 
+from benchmarks.naive.event import NaiveEvent
 from connectors import connector_class
 from connectors._base import Account, PayoutUpdate
 from models.database import transaction
 from models.endpoint import SYMMETRIC, Endpoint
-from models.inbox import InboxEvent, InboxState
+from models.inbox import InboxState
 from models.integration import Integration
 from models.lifecycle import IN_FLIGHT, PayoutStatus, join
 from models.outbox import Attempt, Delivery, DeliveryState
@@ -34,13 +35,13 @@ broker: Final = RedisBroker(url=settings().redis_url)  # type: ignore[no-untyped
 def apply_event(event_id: int) -> None:
     """Apply one inbox event in one transaction, then send a task for each delivery."""
     with transaction() as session:
-        event = session.exec(select(InboxEvent).where(col(InboxEvent.id) == event_id).with_for_update()).one()
+        event = session.exec(select(NaiveEvent).where(col(NaiveEvent.id) == event_id).with_for_update()).one()
         owed = _apply(session, event, datetime.now(UTC)) if event.state == InboxState.NEW else []
     for delivery_id in owed:
         deliver.send(delivery_id)
 
 
-def _apply(session: Session, event: InboxEvent, now: datetime) -> list[str]:
+def _apply(session: Session, event: NaiveEvent, now: datetime) -> list[str]:
     integration = session.exec(select(Integration).where(col(Integration.id) == event.integration_id)).one()
     (update,) = connector_class(integration.connector)(Account()).parse(event.body)
     payout = session.exec(
@@ -60,7 +61,7 @@ def _apply(session: Session, event: InboxEvent, now: datetime) -> list[str]:
 
 
 def _observation(
-    payout: Payout, event: InboxEvent, update: PayoutUpdate, now: datetime, *, advanced: bool
+    payout: Payout, event: NaiveEvent, update: PayoutUpdate, now: datetime, *, advanced: bool
 ) -> Observation:
     return Observation(
         payout_id=payout.id,

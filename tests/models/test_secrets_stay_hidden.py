@@ -109,7 +109,7 @@ THINGS: dict[str, object] = {
         event_key="k",
         body=PLANTED_BYTES,
         body_digest=PLANTED_BYTES,
-        headers=PLANTED_BYTES,
+        header_lines=PLANTED_BYTES,
         received_at=NOW,
     ),
     "Attempt": Attempt(

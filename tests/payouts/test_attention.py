@@ -67,6 +67,6 @@ def test_integrations_whose_polls_are_paused_are_named_until_the_pause_is_over()
 def age(event_id: int) -> None:
     with transaction() as session:
         session.connection().execute(
-            text("UPDATE inbox_event SET received_at = received_at - interval '16 minutes' WHERE id = :id"),
+            text("UPDATE inbox_set_aside SET set_aside_at = set_aside_at - interval '16 minutes' WHERE event_id = :id"),
             {"id": event_id},
         )

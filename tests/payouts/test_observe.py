@@ -1,6 +1,6 @@
 import json
 from datetime import UTC, datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 
 import pytest
@@ -200,12 +200,13 @@ def test_a_reference_learnt_in_a_batch_counts_for_the_rest_of_it(database: None)
 
 
 def test_events_that_waited_for_a_reference_are_released_by_it(database: None) -> None:
-    payout = a_payout(reference=None)
-    waiting = {"state": InboxState.UNMATCHED, "detail": "payout_unknown"}
-    mine = _unmatched(payout, reference="gw-1", **waiting)
-    by_key = _unmatched(payout, order_key=payout.order_key, **waiting)
-    other_reference = _unmatched(payout, reference="gw-2", **waiting)
-    other_integration = an_inbox_event(an_integration(), b"{}", reference="gw-1", **waiting)
+    integration = an_integration()
+    payout = a_payout(integration, reference=None)
+    unmatched = partial(an_inbox_event, body=b"{}", state=InboxState.UNMATCHED, detail="payout_unknown")
+    mine = unmatched(integration, reference="gw-1")
+    by_key = unmatched(integration, order_key=payout.order_key)
+    other_reference = unmatched(integration, reference="gw-2")
+    other_integration = unmatched(an_integration(), reference="gw-1")
 
     observed = _observe(some_evidence(payout, S.INITIATED, reference="gw-1"))
 
@@ -214,17 +215,6 @@ def test_events_that_waited_for_a_reference_are_released_by_it(database: None) -
     assert [get_inbox_event(event).state for event in (other_reference, other_integration)] == [
         InboxState.UNMATCHED
     ] * 2
-
-
-def _unmatched(payout: Payout, **columns: object) -> int:
-    with transaction() as session:
-        insert = text(
-            "INSERT INTO inbox_event (integration_id, event_key, body, body_digest, headers, received_at, state,"
-            " detail, reference, order_key) VALUES (:integration, gen_random_uuid()::text, '', '', '', now(),"
-            " :state, :detail, :reference, :order_key) RETURNING id"
-        )
-        values = {"reference": None, "order_key": None, **columns, "integration": payout.integration_id}
-        return int(session.connection().execute(insert, values).scalar_one())
 
 
 # --- what a person must look at
@@ -483,8 +473,9 @@ class Crash(Exception):
 
 def test_a_crash_before_the_commit_leaves_nothing(database: None) -> None:
     an_endpoint()
-    payout = a_payout(reference=None)
-    waiting = _unmatched(payout, reference="gw-1", state="unmatched", detail="payout_unknown")
+    integration = an_integration()
+    payout = a_payout(integration, reference=None)
+    waiting = an_inbox_event(integration, b"{}", reference="gw-1", state=InboxState.UNMATCHED)
     before = get_payout(payout.id)
     owed_before = len(get_deliveries(payout))
 

@@ -16,7 +16,7 @@ from sqlmodel import select
 from starlette.types import ASGIApp
 
 from models.database import transaction
-from models.inbox import InboxEvent
+from models.inbox import InboxEvent, InboxState, state_of
 from models.integration import Integration
 from receiver.app import gateways
 from receiver.protocol import BoundedProtocol
@@ -128,6 +128,12 @@ def inbox() -> list[InboxEvent]:
     """Return everything that was stored, oldest first."""
     with transaction() as session:
         return list(session.exec(select(InboxEvent).order_by("id")))
+
+
+def states() -> list[InboxState]:
+    """Return where each of them stands."""
+    with transaction() as session:
+        return [state_of(session, event.id or 0) for event in session.exec(select(InboxEvent).order_by("id"))]
 
 
 @contextlib.contextmanager

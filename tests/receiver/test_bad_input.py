@@ -27,7 +27,7 @@ from receiver.protocol import LARGEST_HEAD
 from tests.concurrency import wait_until
 from tests.connectors.sample import sample_of
 from tests.connectors.samples.paycore import a_callback, an_invoice
-from tests.factories import a_payout, an_integration, get_payout
+from tests.factories import a_payout, an_integration, get_inbox_event, get_payout
 from tests.receiver.doors import Door, a_door, a_door_process, answer, answers, closes, head, inbox, news, signed
 from workers.apply import apply
 
@@ -36,7 +36,8 @@ from workers.apply import apply
 
 def _events_after_apply() -> list[tuple[str, str | None]]:
     apply([event.id or 0 for event in inbox()])
-    return [(event.state, event.detail) for event in inbox()]
+    stand = [get_inbox_event(event.id or 0) for event in inbox()]
+    return [(one.state, one.detail) for one in stand]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def _grow_older(table: str, column: str, by: timedelta) -> None:
 
 def test_an_event_that_nobody_took_is_queued_again() -> None:
     event = an_inbox_event(an_integration(), news())
-    _grow_older("inbox_event", "received_at", FORGOTTEN_AFTER)
+    _grow_older("inbox_new", "received_at", FORGOTTEN_AFTER)
 
     sweep_inbox()
 
@@ -67,12 +67,12 @@ def test_an_event_that_has_just_come_is_left_to_its_hint() -> None:
 
 def test_a_long_queue_is_not_queued_a_second_time_every_second() -> None:
     event = an_inbox_event(an_integration(), news())
-    _grow_older("inbox_event", "received_at", FORGOTTEN_AFTER)
+    _grow_older("inbox_new", "received_at", FORGOTTEN_AFTER)
 
     for _ in range(3):
         sweep_inbox()
     at_first = queued("apply")
-    _grow_older("inbox_event", "swept_at", SWEPT_AGAIN_AFTER)
+    _grow_older("inbox_new", "swept_at", SWEPT_AGAIN_AFTER)
     sweep_inbox()
 
     assert at_first == [event]
@@ -82,7 +82,7 @@ def test_a_long_queue_is_not_queued_a_second_time_every_second() -> None:
 @pytest.mark.parametrize("state", [state for state in InboxState if state is not InboxState.NEW])
 def test_what_has_been_settled_is_not_swept(state: InboxState) -> None:
     an_inbox_event(an_integration(), news(), state=state)
-    _grow_older("inbox_event", "received_at", timedelta(days=1))
+    _grow_older("inbox_new", "received_at", timedelta(days=1))
 
     sweep_inbox()
 
@@ -93,7 +93,7 @@ def test_a_sweep_is_bounded_and_the_oldest_come_first(monkeypatch: pytest.Monkey
     monkeypatch.setattr(reconciler.sweep, "MOST", 3)
     integration = an_integration()
     events = [an_inbox_event(integration, news(f"cpoi_{n}")) for n in range(5)]
-    _grow_older("inbox_event", "received_at", timedelta(minutes=1))
+    _grow_older("inbox_new", "received_at", timedelta(minutes=1))
 
     sweep_inbox()
     at_first = queued("apply")
@@ -106,10 +106,10 @@ def test_a_sweep_is_bounded_and_the_oldest_come_first(monkeypatch: pytest.Monkey
 def test_an_event_that_is_being_applied_is_not_waited_for() -> None:
     integration = an_integration()
     held, free = (an_inbox_event(integration, news(f"cpoi_{n}")) for n in range(2))
-    _grow_older("inbox_event", "received_at", timedelta(minutes=1))
+    _grow_older("inbox_new", "received_at", timedelta(minutes=1))
 
     with transaction() as other:
-        other.connection().execute(text("SELECT FROM inbox_event WHERE id = :id FOR UPDATE"), {"id": held})
+        other.connection().execute(text("SELECT FROM inbox_new WHERE event_id = :id FOR UPDATE"), {"id": held})
         sweep_inbox()
 
     assert queued("apply") == [free]
@@ -213,7 +213,7 @@ def test_everything_redis_held_is_found_again_after_it_was_wiped() -> None:
     payout = a_payout(integration, reference="cpoi_1", amount_minor=100_050, currency="USD")
     event = an_inbox_event(integration, news("cpoi_1"))
     broker.client.flushall()
-    _grow_older("inbox_event", "received_at", timedelta(minutes=1))
+    _grow_older("inbox_new", "received_at", timedelta(minutes=1))
     _grow_older("delivery", "next_attempt_at", timedelta(minutes=1))
 
     sweep_inbox()

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 import workers.apply
 from models.database import transaction
-from models.inbox import InboxState
+from models.inbox import InboxState, renewing
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.outbox import Carrier
@@ -96,7 +96,7 @@ def test_a_poison_event_that_is_mended_can_be_applied_again(
         broken.setattr(workers.apply, "apply_events", _raises(ValueError()))
         apply(ids)
     with transaction() as session:
-        session.connection().execute(text("UPDATE inbox_event SET state = 'new'"))
+        session.connection().execute(text(renewing("SELECT event_id FROM inbox_set_aside")))
 
     apply(ids)
 

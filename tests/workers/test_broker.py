@@ -145,7 +145,7 @@ def test_messages_of_a_killed_worker_run_again_within_fifteen_seconds(
     integration = an_integration()
     ids = [an_event(integration, n) for n in range(4)]
     with engine().connect() as lock:
-        lock.execute(text("LOCK TABLE inbox_event IN ACCESS EXCLUSIVE MODE"))
+        lock.execute(text("LOCK TABLE inbox_new IN ACCESS EXCLUSIVE MODE"))
         with a_process("-m", "workers", REDIS_URL=own_redis.url) as killed:
             for event_id in ids:
                 queue.enqueue(apply.message([event_id]))
