@@ -54,15 +54,15 @@ def apply_events(session: Session, ids: Sequence[int], now: datetime, carrier: C
     integrations = usable(session, {row.integration_id for row in rows}) if rows else {}
     readings: dict[int, _Reading] = {}
     evidence: list[Evidence] = []
-    untaken: list[tuple[int, datetime, datetime | None]] = []
-    for event_id, integration_id, body, is_conflict, received_at, swept_at in rows:
+    untaken: list[tuple[int, datetime]] = []
+    for event_id, integration_id, body, is_conflict, received_at in rows:
         if integration_id in integrations:
             reading = readings[event_id] = _read(event_id, body, integrations[integration_id], is_conflict=is_conflict)
             evidence += [Evidence(integration_id, update, Source.WEBHOOK, event_id) for update in reading.updates]
         else:
-            untaken.append((event_id, received_at, swept_at))
+            untaken.append((event_id, received_at))
     if untaken:
-        session.connection().execute(_PUT_BACK, {"rows": as_json(untaken)})
+        session.connection().execute(_PUT_BACK, {"rows": as_json(untaken), "now": now})
     observed = observe(session, evidence, now, carrier)
     for item in observed.unmatched:
         reading = readings[item.inbox_event_id or 0].set_aside(InboxState.UNMATCHED, "payout_unknown")
@@ -108,26 +108,24 @@ _TAKE: Final = Quick(
     WITH mine AS MATERIALIZED (
         DELETE FROM inbox_new WHERE ctid = ANY(ARRAY(
             SELECT ctid FROM inbox_new WHERE event_id = {NUMBERS} FOR UPDATE SKIP LOCKED
-        )) RETURNING event_id, received_at, swept_at
+        )) RETURNING event_id
     )
     SELECT e.id, e.integration_id, e.body, EXISTS (
         SELECT FROM inbox_event first WHERE first.integration_id = e.integration_id
             AND first.event_key = e.event_key AND first.id < e.id
-    ) AS is_conflict, mine.received_at, mine.swept_at
-    FROM mine CROSS JOIN LATERAL (
-        SELECT id, integration_id, event_key, body FROM inbox_event WHERE id = mine.event_id LIMIT 1
-    ) AS e ORDER BY e.id
+    ) AS is_conflict, e.received_at
+    FROM inbox_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM mine)) ORDER BY e.id
     """,  # noqa: S608 (a fragment of our own)
     binary=True,
     planned_anew=True,
 )
 _TAKE_ONE: Final = text("DELETE FROM inbox_new WHERE event_id = :id")
 
-_UNTAKEN: Final = Rows(event_id="bigint", received_at="timestamptz", swept_at="timestamptz")
+_UNTAKEN: Final = Rows(event_id="bigint", received_at="timestamptz")
 _PUT_BACK: Final = text(
-    f"INSERT INTO inbox_new ({_UNTAKEN.listed}) SELECT {_UNTAKEN.listed} FROM {_UNTAKEN.table} AS u"  # noqa: S608
+    f"INSERT INTO inbox_new ({_UNTAKEN.listed}, swept_at) SELECT {_UNTAKEN.listed}, :now FROM {_UNTAKEN.table} AS u"  # noqa: S608
 )
-"""Events of an integration that cannot be opened stay new until it is mended."""
+"""Events of an integration that cannot be opened stay new until it is mended; the sweep comes back to them."""
 
 _ASIDE: Final = Rows(id="bigint", state="text", detail="text", reference="text", order_key="text")
 _SET_ASIDE: Final = text(
