@@ -54,10 +54,10 @@ class Due:
     to_submit: list[str]
 
 
-def take_due(session: Session, now: datetime, most_per_integration: int) -> Due:
+def take_due(session: Session, now: datetime, most_per_integration: int, *, may_submit: bool = True) -> Due:
     """Take what is due, at most so many per integration, and keep others from taking it for a while."""
     due = Due({}, [])
-    parameters = {"now": now, "lease": now + LEASE, "most": most_per_integration}
+    parameters = {"now": now, "lease": now + LEASE, "most": most_per_integration, "may_submit": may_submit}
     for payout_id, integration_id, submission, status in session.connection().execute(_TAKE, parameters):
         if submission == SubmissionState.UNSENT and status in IN_FLIGHT:
             due.to_submit.append(payout_id)
@@ -66,9 +66,15 @@ def take_due(session: Session, now: datetime, most_per_integration: int) -> Due:
     return due
 
 
-def questions(session: Session, ids: Sequence[str]) -> list[Question]:
-    """Read what is needed to ask about these payouts."""
-    payouts = session.exec(select(Payout).where(col(Payout.id).in_(ids))).all()
+def questions(session: Session, ids: Sequence[str], leased_until: datetime | None = None) -> list[Question]:
+    """Read what is needed to ask about these payouts; of those that were taken, about those that are leased still.
+
+    What has another next poll by now was taken anew, answered or hinted at, and whoever did that has it asked about.
+    """
+    found = select(Payout).where(col(Payout.id).in_(ids))
+    if leased_until:
+        found = found.where(Payout.next_poll_at == leased_until)
+    payouts = session.exec(found).all()
     integrations = connected(session, {payout.integration_id for payout in payouts})
     return [
         Question(
@@ -151,7 +157,8 @@ _TAKE: Final = text(
     """
     WITH due AS (
         SELECT p.id FROM integration i CROSS JOIN LATERAL (
-            SELECT id FROM payout WHERE integration_id = i.id AND next_poll_at <= :now
+            SELECT id FROM payout
+            WHERE integration_id = i.id AND next_poll_at <= :now AND (:may_submit OR submission <> 'unsent')
             ORDER BY next_poll_at LIMIT :most FOR UPDATE SKIP LOCKED
         ) p
         WHERE i.is_active AND (i.polls_paused_until IS NULL OR i.polls_paused_until <= :now)

@@ -32,13 +32,21 @@ class HandOver:
     """Since when it is `sending`, by this process alone. None: it is unsent still, and wants to be prepared first."""
 
 
-def begin(session: Session, payout_id: str, now: datetime, prepared: Memento | None = None) -> HandOver | None:
+def begin(
+    session: Session,
+    payout_id: str,
+    now: datetime,
+    prepared: Memento | None = None,
+    *,
+    leased_until: datetime | None = None,
+) -> HandOver | None:
     """Mark an unsent payout as `sending`, with what was `prepared` for it. None when it is not ours to send.
 
-    Where the gateway wants it prepared and it was not, nothing is marked: prepare it and begin again.
+    Where the gateway wants it prepared and it was not, nothing is marked: prepare it and begin again. What was taken
+    because it was due, and has another next poll than `leased_until` by now, was tried since: it waits for that.
     """
     payout = session.exec(select(Payout).where(Payout.id == payout_id).with_for_update(skip_locked=True)).one_or_none()
-    if payout is None or not _may_leave(payout, now):
+    if payout is None or not _may_leave(payout, now) or leased_until not in (None, payout.next_poll_at):
         return None
     integration = connected(session, [payout.integration_id])[payout.integration_id]
     if not (integration.is_active and integration.payouts_enabled):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import dramatiq
 import structlog
@@ -17,21 +18,26 @@ from workers.apply import queue_what_follows
 from workers.broker import broker
 from workers.outside import outside
 
+QUEUE: Final = "poll"
+
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="poll")
-def poll(ids: list[str]) -> None:
-    """Ask about these payouts of one integration. Returns before the gateway has answered."""
+@dramatiq.actor(broker=broker, queue_name=QUEUE)
+def poll(ids: list[str], leased_until: str | None = None) -> None:
+    """Ask about these payouts of one integration. Returns before the gateway has answered.
+
+    A message that waited for so long that its payouts were taken anew, or answered, is too late and asks nothing.
+    """
     with transaction() as session:
-        asked = questions(session, ids)
+        asked = questions(session, ids, datetime.fromisoformat(leased_until) if leased_until else None)
     if asked:
         outside().start(asked[0].integration.id, _ask(asked))
 
 
-def send_poll(ids: Sequence[str]) -> None:
-    """Queue payouts of one integration. Raises one of `QueueAway` while Redis is away."""
-    poll.send(list(ids))
+def send_poll(ids: Sequence[str], leased_until: datetime) -> None:
+    """Queue payouts of one integration that were taken. Raises one of `QueueAway` while Redis is away."""
+    poll.send(list(ids), leased_until.isoformat())
 
 
 async def _ask(asked: Sequence[Question]) -> None:
