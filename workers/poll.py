@@ -11,7 +11,8 @@ import structlog
 from connectors._base import GatewayUnavailable, NotFound, PayoutUpdate
 from models.database import transaction
 from models.sealed import unseal
-from payouts.ask import Answer, Question, learn, questions
+from payouts.ask import Answer, Question, learn, not_asked, questions
+from payouts.integrations import Unusable
 from payouts.observe import Observed
 from telemetry import metrics
 from workers.apply import queue_what_follows
@@ -29,15 +30,27 @@ def poll(ids: list[str], leased_until: str | None = None) -> None:
 
     A message that waited for so long that its payouts were taken anew, or answered, is too late and asks nothing.
     """
-    with transaction() as session:
-        asked = questions(session, ids, datetime.fromisoformat(leased_until) if leased_until else None)
-    if asked:
-        outside().start(asked[0].integration.id, _ask(asked))
+    lease = datetime.fromisoformat(leased_until) if leased_until else None
+    try:
+        with transaction() as session:
+            asked = questions(session, ids, lease)
+    except Unusable as error:
+        _give_up(ids, lease, str(error))
+    else:
+        if asked:
+            outside().start(asked[0].integration.id, _ask(asked))
 
 
 def send_poll(ids: Sequence[str], leased_until: datetime) -> None:
     """Queue payouts of one integration that were taken. Raises one of `QueueAway` while Redis is away."""
     poll.send(list(ids), leased_until.isoformat())
+
+
+def _give_up(ids: Sequence[str], lease: datetime | None, why: str) -> None:
+    with transaction() as session:
+        number = not_asked(session, ids, lease, why, datetime.now(UTC))
+    metrics.POLLS.labels("unusable").inc(number)
+    _log.error("payout.not_polled", payouts=number, error=why)
 
 
 async def _ask(asked: Sequence[Question]) -> None:

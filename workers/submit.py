@@ -84,7 +84,7 @@ def _postpone(hand_over: HandOver, reason: str) -> None:
     now = datetime.now(UTC)
     with transaction() as session:  # begun and undone: if it is somebody else's by now, it is not ours to put off
         if begun := begin(session, hand_over.payout_id, now, {}):
-            conclude_unsent(session, begun, f"unavailable: {reason}"[:120], now)
+            conclude_unsent(session, begun, f"unavailable: {reason}", now)
 
 
 def _turn_down(hand_over: HandOver, refusal: Rejected) -> None:
@@ -124,4 +124,4 @@ def _unknown(hand_over: HandOver, outcome: OutcomeUnknown) -> None:
 
 def _unsent(hand_over: HandOver, reason: str) -> None:
     with transaction() as session:
-        conclude_unsent(session, hand_over, f"unavailable: {reason}"[:120], datetime.now(UTC))
+        conclude_unsent(session, hand_over, f"unavailable: {reason}", datetime.now(UTC))

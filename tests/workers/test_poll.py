@@ -16,6 +16,7 @@ from models.lifecycle import PayoutStatus
 from models.payout import Payout, SubmissionState
 from payouts.ask import Question
 from reconciler.poll import poll_due
+from telemetry import metrics
 from tests.concurrency import wait_until
 from tests.factories import (
     a_payout,
@@ -26,6 +27,7 @@ from tests.factories import (
     get_observations,
     get_payout,
 )
+from tests.payouts.silent import change
 from tests.sandbox.stand import Stand
 from tests.workers.queued import make_due, messages
 from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle
@@ -115,6 +117,44 @@ def test_a_gateway_that_is_away_teaches_nothing_and_is_counted(database: None) -
 
     assert (asked.status, asked.poll_failures) == (PayoutStatus.PENDING, 1)
     assert str(asked.poll_failure).startswith("unavailable:")
+
+
+@pytest.mark.parametrize(
+    ("column", "failure"),
+    [
+        ("sealed = 'lost'", "unusable: sealed with an unknown key"),
+        ("connector = 'gone'", "unusable: no connector 'gone'"),
+    ],
+)
+def test_an_integration_that_cannot_be_opened_is_a_poll_in_vain(database: None, column: str, failure: str) -> None:
+    payout = a_payout()
+    change(f"UPDATE integration SET {column}")  # noqa: S608
+    counted = metrics.POLLS.labels("unusable")
+    before = counted._value.get()
+
+    with capture_logs():
+        asked = ask(payout)
+
+    assert (asked.polls, asked.poll_step, asked.poll_failures) == (1, 1, 1)
+    assert str(asked.poll_failure).startswith(failure)
+    assert asked.next_poll_at
+    assert asked.next_poll_at > datetime.now(UTC) + timedelta(minutes=3)
+    assert counted._value.get() == before + 1
+
+
+def test_what_could_not_be_asked_and_was_queued_often_is_counted_once(database: None) -> None:
+    broker.flush_all()
+    payout = a_payout()
+    change("UPDATE integration SET sealed = 'lost'")
+    for _ in range(5):
+        make_due(payout)
+        poll_due()
+
+    with capture_logs():
+        for message in messages("poll"):
+            poll(*message)
+
+    assert (get_payout(payout.id).polls, get_payout(payout.id).poll_step) == (1, 1)
 
 
 def test_a_gateway_that_refuses_to_answer_is_counted_too(stand: Stand) -> None:
