@@ -15,8 +15,8 @@ from models.payout import Payout, Source, SubmissionState
 from payouts.integrations import Connected, connected
 from payouts.ledger import follow, take_locks
 from payouts.observe import Evidence, Observed, observe
-from payouts.polling import next_poll_at
-from payouts.standing import lock, write
+from payouts.polling import LONGEST_FAILURE, next_poll_at
+from payouts.standing import Standing, lock, write
 
 LEASE: Final = timedelta(seconds=30)
 """How long a payout that was taken is nobody else's to ask about; then it is simply due again."""
@@ -54,10 +54,10 @@ class Due:
     to_submit: list[str]
 
 
-def take_due(session: Session, now: datetime, most_per_integration: int) -> Due:
+def take_due(session: Session, now: datetime, most_per_integration: int, *, may_submit: bool = True) -> Due:
     """Take what is due, at most so many per integration, and keep others from taking it for a while."""
     due = Due({}, [])
-    parameters = {"now": now, "lease": now + LEASE, "most": most_per_integration}
+    parameters = {"now": now, "lease": now + LEASE, "most": most_per_integration, "may_submit": may_submit}
     for payout_id, integration_id, submission, status in session.connection().execute(_TAKE, parameters):
         if submission == SubmissionState.UNSENT and status in IN_FLIGHT:
             due.to_submit.append(payout_id)
@@ -66,9 +66,16 @@ def take_due(session: Session, now: datetime, most_per_integration: int) -> Due:
     return due
 
 
-def questions(session: Session, ids: Sequence[str]) -> list[Question]:
-    """Read what is needed to ask about these payouts."""
-    payouts = session.exec(select(Payout).where(col(Payout.id).in_(ids))).all()
+def questions(session: Session, ids: Sequence[str], leased_until: datetime | None = None) -> list[Question]:
+    """Read what is needed to ask about these payouts; of those that were taken, about those that are leased still.
+
+    What has another next poll by now was taken anew, answered or hinted at, and whoever did that has it asked about.
+    Raises one of `Unusable` when an integration cannot be opened: then it is a case for `not_asked`.
+    """
+    found = select(Payout).where(col(Payout.id).in_(ids))
+    if leased_until:
+        found = found.where(Payout.next_poll_at == leased_until)
+    payouts = session.exec(found).all()
     integrations = connected(session, {payout.integration_id for payout in payouts})
     return [
         Question(
@@ -97,11 +104,7 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     standings = lock(session, list(silent))
     for standing in standings:
         question, answer = silent[standing.id]
-        standing.polls += 1
-        standing.poll_step += 1
-        standing.poll_failures += 1
-        standing.poll_failure = "not_found" if isinstance(answer, NotFound) else f"unavailable: {answer}"[:120]
-        standing.next_poll_at = next_poll_at(standing.status, standing.poll_step, now)
+        _ask_later(standing, "not_found" if isinstance(answer, NotFound) else f"unavailable: {answer}", now)
         is_unconfirmed = standing.submission in _UNCONFIRMED  # still: a webhook may have come while we asked
         if is_unconfirmed and isinstance(answer, NotFound) and question.was_never_received(now):
             standing.submission = SubmissionState.NOT_RECEIVED
@@ -109,6 +112,24 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     follow(session, standings, now)
     _slow_down(session, answers, now)
     return observed
+
+
+def not_asked(session: Session, ids: Sequence[str], leased_until: datetime | None, why: str, now: datetime) -> int:
+    """Count polls that came to nothing before they left, and back off. Returns how many; `leased_until` as above."""
+    standings = [standing for standing in lock(session, ids) if leased_until in (None, standing.next_poll_at)]
+    for standing in standings:
+        _ask_later(standing, f"unusable: {why}", now)
+    write(session, standings)
+    follow(session, standings, now)
+    return len(standings)
+
+
+def _ask_later(standing: Standing, failure: str, now: datetime) -> None:
+    standing.polls += 1
+    standing.poll_step += 1
+    standing.poll_failures += 1
+    standing.poll_failure = failure[:LONGEST_FAILURE]
+    standing.next_poll_at = next_poll_at(standing.status, standing.poll_step, now)
 
 
 def _send_again(session: Session, told: Sequence[tuple[Question, PayoutUpdate]]) -> None:
@@ -151,7 +172,8 @@ _TAKE: Final = text(
     """
     WITH due AS (
         SELECT p.id FROM integration i CROSS JOIN LATERAL (
-            SELECT id FROM payout WHERE integration_id = i.id AND next_poll_at <= :now
+            SELECT id FROM payout
+            WHERE integration_id = i.id AND next_poll_at <= :now AND (:may_submit OR submission <> 'unsent')
             ORDER BY next_poll_at LIMIT :most FOR UPDATE SKIP LOCKED
         ) p
         WHERE i.is_active AND (i.polls_paused_until IS NULL OR i.polls_paused_until <= :now)

@@ -14,6 +14,9 @@ from models.database import Quick
 from models.integration import Integration, IntegrationSecrets
 from models.sealed import CannotOpen
 
+Unusable: Final = (CannotOpen, UnknownConnector)
+"""What opening an integration raises: the key of its secrets is lost, or the file of its connector is."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -81,7 +84,7 @@ def usable(session: Session, ids: Iterable[int]) -> dict[int, Connected]:
             if known is None or known[0] != row:
                 known = _opened[row.id] = (row, connect(Integration(**row._mapping)))  # noqa: SLF001 (its public name)
             usable[row.id] = known[1]
-        except (CannotOpen, UnknownConnector) as error:
+        except Unusable as error:
             _log.error("integration.unusable", integration=row.slug, error=str(error))
     return usable
 

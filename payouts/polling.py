@@ -13,6 +13,9 @@ IN_FLIGHT_STEPS: Final = (2, 5, 10, 20, 40, 60, 120, 240, 360)
 SETTLED_STEPS: Final = (5, 60, 360, 1_440, 4_320, 10_080)
 """A settled payout is asked about too: to confirm a failure, and because a bank returns money days later."""
 
+LONGEST_FAILURE: Final = 120
+"""Characters of what is kept of why a payout could not be asked about, or not be handed over."""
+
 JITTER: Final = 0.2
 """Up to a fifth earlier or later, so that payouts created together are not asked about together for ever."""
 

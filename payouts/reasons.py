@@ -22,6 +22,7 @@ class StuckReason(StrEnum):
     NOT_RECEIVED = "not_received", "The gateway knows nothing of it after its visibility window: no money has moved."
     INTEGRATION_INACTIVE = "integration_inactive", "Its integration is disabled, so nobody asks and nobody listens."
     PARKED = "parked", "A kill switch holds it back, unsent: lift the switch, or cancel the payout."
+    UNSENT = "unsent", "It has not been handed over, and no money has moved: see what failed last, and if it may leave."
     WEBHOOK_SECRET_MISSING = "webhook_secret_missing", "Its webhooks are refused with 403: add the webhook secret."
     POLLS_FAILING = "polls_failing", "The last three polls or more taught us nothing: check credentials and gateway."
     GATEWAY_SILENT = "gateway_silent", "The gateway has said nothing since the hand-over: ask it."

@@ -93,6 +93,7 @@ _HOLDS: Final = {
     StuckReason.NOT_RECEIVED: "p.submission = 'not_received'",
     StuckReason.INTEGRATION_INACTIVE: "NOT i.is_active",
     StuckReason.PARKED: f"p.submission = 'unsent' AND p.poll_failure = '{PARKED}'",
+    StuckReason.UNSENT: "p.submission = 'unsent'",
     StuckReason.WEBHOOK_SECRET_MISSING: "s.lacks_secret",
     StuckReason.POLLS_FAILING: "p.poll_failures >= :failing_polls",
     StuckReason.GATEWAY_SILENT: "p.last_evidence_source IS NULL OR p.last_evidence_source = 'submission'",

@@ -8,17 +8,20 @@ that leads to the payout.
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import structlog
 from sqlmodel import Session, col, select
 
 from connectors._base import Accepted, Memento, Order, OutcomeUnknown, PayoutUpdate, Rejected, Submission
 from models.lifecycle import PayoutStatus
 from models.payout import Payout, Source, SubmissionState
 from models.sealed import seal, unseal
-from payouts.integrations import Connected, connected
+from payouts.integrations import Connected, Unusable, connected
 from payouts.observe import Evidence, Observed, observe, release_unmatched
 from payouts.parking import may_leave
-from payouts.polling import next_poll_at
+from payouts.polling import LONGEST_FAILURE, next_poll_at
 from payouts.standing import lock, write
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +35,33 @@ class HandOver:
     """Since when it is `sending`, by this process alone. None: it is unsent still, and wants to be prepared first."""
 
 
-def begin(session: Session, payout_id: str, now: datetime, prepared: Memento | None = None) -> HandOver | None:
+def begin(
+    session: Session,
+    payout_id: str,
+    now: datetime,
+    prepared: Memento | None = None,
+    *,
+    leased_until: datetime | None = None,
+) -> HandOver | None:
     """Mark an unsent payout as `sending`, with what was `prepared` for it. None when it is not ours to send.
 
-    Where the gateway wants it prepared and it was not, nothing is marked: prepare it and begin again.
+    Where the gateway wants it prepared and it was not, nothing is marked: prepare it and begin again. What was taken
+    because it was due, and has another next poll than `leased_until` by now, was tried since: it waits for that.
     """
     payout = session.exec(select(Payout).where(Payout.id == payout_id).with_for_update(skip_locked=True)).one_or_none()
-    if payout is None or not _may_leave(payout, now):
+    if payout is None or not _may_leave(payout, now) or leased_until not in (None, payout.next_poll_at):
         return None
-    integration = connected(session, [payout.integration_id])[payout.integration_id]
+    try:
+        integration = connected(session, [payout.integration_id])[payout.integration_id]
+        order = _order(payout, prepared)
+    except Unusable as error:
+        _log.error("payout.not_begun", payout=payout.id, error=str(error))
+        _put_off(payout, f"unusable: {error}", now)
+        return None
     if not (integration.is_active and integration.payouts_enabled):
         return None  # switched off since it was created: it stays unsent, and due
     if not may_leave(session, payout, now):
         return None
-    order = _order(payout, prepared)
     if prepared is None and integration.connector.PREPARES:
         return HandOver(payout.id, integration, order, None)
     payout.submission, payout.submitted_at = SubmissionState.SENDING, now
@@ -106,10 +122,14 @@ def conclude_unsent(session: Session, hand_over: HandOver, reason: str, now: dat
     payout = _locked(session, hand_over)
     if payout.submission == SubmissionState.SENDING and _is_still_ours(payout, hand_over):
         payout.submission = SubmissionState.UNSENT
-        payout.poll_failures += 1
-        payout.poll_failure = reason
-        payout.poll_step += 1
-        payout.next_poll_at = next_poll_at(PayoutStatus(payout.status), payout.poll_step, now)
+        _put_off(payout, reason, now)
+
+
+def _put_off(payout: Payout, reason: str, now: datetime) -> None:
+    payout.poll_failures += 1
+    payout.poll_failure = reason[:LONGEST_FAILURE]
+    payout.poll_step += 1
+    payout.next_poll_at = next_poll_at(PayoutStatus(payout.status), payout.poll_step, now)
 
 
 def _locked(session: Session, hand_over: HandOver) -> Payout:

@@ -7,6 +7,10 @@ import structlog
 
 LOCK: Final = 4_837_101
 
+_SERVERS_END: Final = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
+)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -42,11 +46,13 @@ class Leadership:
             autocommit=True,
             connect_timeout=3,
             application_name="ratchet leader",
-            # A network that swallows packets must not leave two leaders: both ends give up within seconds.
+            # Where a network swallows packets, this end gives up within seconds and stops leading,
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
             tcp_user_timeout=10_000,
+            # and so does the server's, which would else keep the lock of a vanished host for two hours.
+            options=_SERVERS_END,
         )
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
         if row and row[0]:

@@ -11,9 +11,8 @@ from models.inbox import renewing
 from payouts.letters import due_letters
 from payouts.sweeping import sweep_due
 from telemetry import metrics
-from workers.apply import send_apply
+from workers import apply, deliver
 from workers.broker import backlog
-from workers.deliver import QUEUE, send_deliver
 from workers.mail import send_mail
 
 FORGOTTEN_AFTER: Final = timedelta(seconds=2)
@@ -21,8 +20,8 @@ FORGOTTEN_AFTER: Final = timedelta(seconds=2)
 SWEPT_AGAIN_AFTER: Final = timedelta(seconds=10)
 """A long queue must not be queued a second time every second."""
 LONGEST_BACKLOG: Final = 20
-"""Messages, more than a sweep makes. What waits in them is still due, and would be found again every second: workers
-would look at it over and over, and while they are away Redis would fill up."""
+"""Messages, more than a sweep makes. What waits in them is still due, and would be found again and again: workers would
+look at it over and over, and while they are away Redis would fill up."""
 MOST: Final = 5_000
 
 _log = structlog.get_logger(__name__)
@@ -30,22 +29,24 @@ _log = structlog.get_logger(__name__)
 
 def sweep_inbox() -> None:
     """Queue inbox events that are still new some time after they were committed."""
+    if backlog(apply.QUEUE) > LONGEST_BACKLOG:
+        return
     now = datetime.now(UTC)
     parameters = {"now": now, "old": now - FORGOTTEN_AFTER, "swept": now - SWEPT_AGAIN_AFTER, "most": MOST}
     with transaction() as session:
         ids = [row[0] for row in session.connection().execute(_FORGOTTEN_EVENTS, parameters)]
     _report("inbox", len(ids))
-    send_apply(ids)
+    apply.send_apply(ids)
 
 
 def sweep_outbox() -> None:
     """Queue deliveries that are due: first attempts whose message was lost, and every retry."""
-    if backlog(QUEUE) > LONGEST_BACKLOG:
+    if backlog(deliver.QUEUE) > LONGEST_BACKLOG:
         return
     with transaction() as session:
         ids = sweep_due(session, datetime.now(UTC) - timedelta(seconds=1), MOST)
     _report("outbox", len(ids))
-    send_deliver(ids)
+    deliver.send_deliver(ids)
 
 
 def sweep_letters() -> None:
@@ -61,7 +62,7 @@ def match_unmatched() -> None:
     with transaction() as session:
         ids = [row[0] for row in session.connection().execute(_MATCHED_BY_NOW, {"most": MOST})]
     _report("unmatched", len(ids))
-    send_apply(ids)
+    apply.send_apply(ids)
 
 
 def _report(kind: str, number: int) -> None:

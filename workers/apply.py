@@ -15,12 +15,13 @@ from telemetry import metrics
 from workers.broker import QueueAway, broker
 from workers.deliver import carrier, carry, send_deliver
 
+QUEUE: Final = "apply"
 LARGEST_MESSAGE: Final = 500
 
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="apply")
+@dramatiq.actor(broker=broker, queue_name=QUEUE)
 def apply(ids: list[int]) -> None:
     """Apply the inbox events with these ids, commit, then queue what they owe."""
     _apply(ids)

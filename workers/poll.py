@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import dramatiq
 import structlog
@@ -10,28 +11,46 @@ import structlog
 from connectors._base import GatewayUnavailable, NotFound, PayoutUpdate
 from models.database import transaction
 from models.sealed import unseal
-from payouts.ask import Answer, Question, learn, questions
+from payouts.ask import Answer, Question, learn, not_asked, questions
+from payouts.integrations import Unusable
 from payouts.observe import Observed
 from telemetry import metrics
 from workers.apply import queue_what_follows
 from workers.broker import broker
 from workers.outside import outside
 
+QUEUE: Final = "poll"
+
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="poll")
-def poll(ids: list[str]) -> None:
-    """Ask about these payouts of one integration. Returns before the gateway has answered."""
+@dramatiq.actor(broker=broker, queue_name=QUEUE)
+def poll(ids: list[str], leased_until: str | None = None) -> None:
+    """Ask about these payouts of one integration. Returns before the gateway has answered.
+
+    A message that waited for so long that its payouts were taken anew, or answered, is too late and asks nothing.
+    """
+    lease = datetime.fromisoformat(leased_until) if leased_until else None
+    try:
+        with transaction() as session:
+            asked = questions(session, ids, lease)
+    except Unusable as error:
+        _give_up(ids, lease, str(error))
+    else:
+        if asked:
+            outside().start(asked[0].integration.id, _ask(asked))
+
+
+def send_poll(ids: Sequence[str], leased_until: datetime) -> None:
+    """Queue payouts of one integration that were taken. Raises one of `QueueAway` while Redis is away."""
+    poll.send(list(ids), leased_until.isoformat())
+
+
+def _give_up(ids: Sequence[str], lease: datetime | None, why: str) -> None:
     with transaction() as session:
-        asked = questions(session, ids)
-    if asked:
-        outside().start(asked[0].integration.id, _ask(asked))
-
-
-def send_poll(ids: Sequence[str]) -> None:
-    """Queue payouts of one integration. Raises one of `QueueAway` while Redis is away."""
-    poll.send(list(ids))
+        number = not_asked(session, ids, lease, why, datetime.now(UTC))
+    metrics.POLLS.labels("unusable").inc(number)
+    _log.error("payout.not_polled", payouts=number, error=why)
 
 
 async def _ask(asked: Sequence[Question]) -> None:

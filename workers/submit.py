@@ -16,23 +16,28 @@ from workers.apply import queue_what_follows
 from workers.broker import broker
 from workers.outside import outside
 
+QUEUE: Final = "submit"
 LARGEST_MESSAGE: Final = 8
 """Each is a transaction of its own, and other threads are to have their share."""
 
 _log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(broker=broker, queue_name="submit")
-def submit(payout_id: str) -> None:
-    """Submit one payout. `sending` is committed before the request that pays leaves."""
+@dramatiq.actor(broker=broker, queue_name=QUEUE)
+def submit(payout_id: str, leased_until: str | None = None) -> None:
+    """Submit one payout. `sending` is committed before the request that pays leaves.
+
+    A message that waited until its payout was taken anew, or tried, is too late and submits nothing.
+    """
+    lease = datetime.fromisoformat(leased_until) if leased_until else None
     with transaction() as session:
-        hand_over = begin(session, payout_id, datetime.now(UTC))
+        hand_over = begin(session, payout_id, datetime.now(UTC), leased_until=lease)
     if hand_over:
         call = _submit(hand_over) if hand_over.begun_at else _prepare(hand_over)
         outside().start(hand_over.integration.id, call)
 
 
-@dramatiq.actor(broker=broker, queue_name="submit")
+@dramatiq.actor(broker=broker, queue_name=QUEUE)
 def submit_each(payout_ids: list[str]) -> None:
     """Submit payouts one by one. One that stumbles keeps no other from leaving, and is looked at again by the sweep."""
     for payout_id in payout_ids:
@@ -48,9 +53,9 @@ def send_submits(payout_ids: Sequence[str]) -> None:
         submit_each.send(list(payout_ids[start : start + LARGEST_MESSAGE]))
 
 
-def send_submit(payout_id: str) -> None:
-    """Queue one unsent payout. Raises one of `QueueAway` while Redis is away."""
-    submit.send(payout_id)
+def send_submit(payout_id: str, leased_until: datetime | None = None) -> None:
+    """Queue one unsent payout; if it was taken, with its lease. Raises one of `QueueAway` while Redis is away."""
+    submit.send(payout_id, leased_until.isoformat() if leased_until else None)
 
 
 async def _prepare(hand_over: HandOver) -> None:
@@ -79,7 +84,7 @@ def _postpone(hand_over: HandOver, reason: str) -> None:
     now = datetime.now(UTC)
     with transaction() as session:  # begun and undone: if it is somebody else's by now, it is not ours to put off
         if begun := begin(session, hand_over.payout_id, now, {}):
-            conclude_unsent(session, begun, f"unavailable: {reason}"[:120], now)
+            conclude_unsent(session, begun, f"unavailable: {reason}", now)
 
 
 def _turn_down(hand_over: HandOver, refusal: Rejected) -> None:
@@ -119,4 +124,4 @@ def _unknown(hand_over: HandOver, outcome: OutcomeUnknown) -> None:
 
 def _unsent(hand_over: HandOver, reason: str) -> None:
     with transaction() as session:
-        conclude_unsent(session, hand_over, f"unavailable: {reason}"[:120], datetime.now(UTC))
+        conclude_unsent(session, hand_over, f"unavailable: {reason}", datetime.now(UTC))

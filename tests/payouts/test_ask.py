@@ -220,6 +220,22 @@ def test_a_question_says_whether_the_gateway_ever_had_it(database: None, submiss
     assert question.integration.id == payout.integration_id
 
 
+@pytest.mark.parametrize("renewed", [NOW + 2 * LEASE, NOW + 5 * MINUTE, NOW])
+def test_what_was_taken_anew_or_answered_or_hinted_at_since_is_no_question_any_more(
+    database: None, renewed: datetime
+) -> None:
+    integration = an_integration()
+    settled, open_ = (a_payout(integration, next_poll_at=NOW) for _ in range(2))
+    _take()
+    with transaction() as session:
+        session.get_one(Payout, settled.id).next_poll_at = renewed
+
+    with transaction() as session:
+        asked = questions(session, [settled.id, open_.id], NOW + LEASE)
+
+    assert [question.payout_id for question in asked] == [open_.id]
+
+
 # --- answers
 
 

@@ -15,7 +15,7 @@ from models.database import transaction
 from models.lifecycle import PayoutStatus
 from models.payout import Payout, Source, SubmissionState
 from payouts import submit
-from payouts.ask import learn, questions
+from payouts.ask import learn, not_asked, questions
 from payouts.create import Created, NewPayout, Refused, create
 from payouts.ledger import follow, hold
 from payouts.observe import observe
@@ -298,6 +298,18 @@ def test_a_return_that_nobody_confirms_is_asked_about_less_and_less_and_then_lef
         polls += 1
 
     assert 3 < polls < 50
+
+
+def test_a_return_that_cannot_be_asked_about_is_asked_about_later() -> None:
+    a_balance(100)
+    payout = _create(30)
+    say(payout, S.DELIVERED)
+    say(payout, S.RETURNED)
+
+    with transaction() as session:
+        not_asked(session, [payout.id], None, "sealed with an unknown key", datetime.now(UTC))
+
+    assert get_payout(payout.id).next_poll_at is not None
 
 
 def test_a_failure_after_delivery_is_a_return_and_comes_back_only_when_a_poll_says_so() -> None:

@@ -149,6 +149,8 @@ def test_a_lost_answer_about_a_payout_that_has_settled_since_is_no_longer_told()
         ({"last_evidence_source": "submission"}, StuckReason.GATEWAY_SILENT),
         ({"last_evidence_source": "webhook"}, StuckReason.GATEWAY_SLOW),
         ({"last_evidence_source": "poll"}, StuckReason.GATEWAY_SLOW),
+        ({"submission": "unsent", "last_evidence_source": None}, StuckReason.UNSENT),
+        ({"submission": "unsent", "last_evidence_source": None, "poll_failures": 3}, StuckReason.UNSENT),
     ],
 )
 def test_the_reason_says_what_stands_in_the_way(columns: dict[str, Any], reason: StuckReason) -> None:
@@ -172,7 +174,8 @@ def test_where_several_reasons_hold_the_one_to_settle_first_is_told() -> None:
         "UPDATE payout SET submission = 'not_received'",
         "UPDATE payout SET submission = 'unsent', poll_failure = 'parked'",
         "UPDATE integration SET is_active = true",
-        "UPDATE payout SET submission = 'accepted', poll_failure = NULL",
+        "UPDATE payout SET poll_failure = NULL",
+        "UPDATE payout SET submission = 'accepted'",
         "UPDATE integration SET has_webhook_secret = true",
         "UPDATE payout SET poll_failures = 0",
         "UPDATE payout SET last_evidence_source = 'poll'",

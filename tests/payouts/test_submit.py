@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from connectors._base import Accepted, Memento, OutcomeUnknown, PayoutUpdate, Rejected
 from models.database import transaction
@@ -23,6 +24,7 @@ from tests.factories import (
     get_payout,
     say,
 )
+from tests.payouts.silent import change
 
 NOW = datetime(2026, 5, 12, 9, 15, tzinfo=UTC)
 
@@ -88,6 +90,30 @@ def test_a_crash_after_beginning_leaves_sending_which_is_asked_about_and_never_s
     assert get_payout(payout.id).submission == SubmissionState.SENDING
     assert (due.to_submit, due.to_ask) == ([], {payout.integration_id: [payout.id]})
     assert question.is_unconfirmed
+
+
+@pytest.mark.parametrize(
+    ("lost", "failure"),
+    [
+        ("UPDATE integration SET sealed = 'lost'", "unusable: sealed with an unknown key"),
+        ("UPDATE integration SET connector = 'gone'", "unusable: no connector 'gone'"),
+        ("UPDATE payout SET details = 'lost'", "unusable: sealed with an unknown key"),
+    ],
+)
+def test_what_cannot_be_opened_stays_unsent_and_says_so_and_backs_off(database: None, lost: str, failure: str) -> None:
+    payout = a_payout(reference=None, details=seal({}))
+    change(lost)
+
+    with capture_logs() as lines:
+        hand_over = _begin(payout)
+
+    unsent = get_payout(payout.id)
+    assert (hand_over, unsent.submission) == (None, SubmissionState.UNSENT)
+    assert (unsent.poll_failures, unsent.poll_step) == (1, 1)
+    assert str(unsent.poll_failure).startswith(failure)
+    assert unsent.next_poll_at
+    assert unsent.next_poll_at - NOW > 3 * MINUTE
+    assert [(line["event"], line["payout"]) for line in lines] == [("payout.not_begun", payout.id)]
 
 
 def test_of_two_workers_that_begin_at_once_one_has_the_payout(database: None) -> None:

@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from embedded.postgres import Postgres
+from embedded.processes import free_ports
 from reconciler.leader import LOCK, Leadership
 from settings import settings
 from tests.concurrency import wait_until
@@ -105,6 +107,34 @@ def test_the_lock_is_the_one_that_is_documented(first: Leadership) -> None:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
 
     assert row == (False,)
+
+
+@pytest.fixture
+def over_tcp(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a server that listens on loopback: a unix socket keeps nothing alive."""
+    port, tuning = free_ports(1)[0], Postgres._tuning
+    monkeypatch.setenv("PGPORT", str(port))  # read by the server and by libpq
+    monkeypatch.setattr(Postgres, "_tuning", lambda server: [*tuning(server), "listen_addresses=127.0.0.1"])
+    with a_postgres() as own:
+        own.url()
+        own.stop()
+        (own.folder / "data" / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+        own.start()
+        yield f"postgresql://ratchet@127.0.0.1:{port}/ratchet"
+
+
+def test_the_server_lets_go_of_a_leader_whose_host_has_vanished_within_seconds(over_tcp: str) -> None:
+    leadership = Leadership(over_tcp)
+    assert leadership.held()
+    connection = leadership._connection
+    assert connection
+
+    # Over TCP PostgreSQL answers with what the kernel says of its end of the connection.
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    limits = [connection.execute(f"SHOW {name}").fetchone() for name in names]
+    leadership.resign()
+
+    assert limits == [("5",), ("2",), ("3",), ("10000",)]
 
 
 # --- processes

@@ -18,7 +18,7 @@ from reconciler.poll import LARGEST_MESSAGE, poll_due
 from settings import settings
 from tests.concurrency import at_once
 from tests.factories import a_payout, an_integration, get_payout
-from workers.broker import NAMESPACE, broker
+from workers.broker import NAMESPACE, backlog, broker
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +146,29 @@ def test_two_reconcilers_at_once_queue_everything_once() -> None:
     at_once(poll_due, poll_due)
 
     assert sorted(ids for message in queued("poll") for ids in message) == sorted(payout.id for payout in payouts)
+
+
+def test_while_nobody_works_nothing_more_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler.poll, "LONGEST_BACKLOG", 5)
+    payout = a_payout()
+
+    for _ in range(50):
+        make_due(payout)
+        poll_due()
+
+    assert backlog("poll") == 6
+    assert get_payout(payout.id).next_poll_at < datetime.now(UTC)  # type: ignore[operator]
+
+
+def test_while_submissions_wait_none_is_added_and_asking_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler.poll, "LONGEST_BACKLOG", 5)
+    unsent, asked = a_payout(reference=None), a_payout()
+    for _ in range(50):
+        make_due(unsent)
+        poll_due()
+    make_due(asked)
+
+    poll_due()
+
+    assert backlog("submit") == 6
+    assert queued("poll") == [[asked.id]]

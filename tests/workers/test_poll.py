@@ -1,6 +1,6 @@
 """Asking gateways: what they say goes through the same door, and what they do not say is counted."""
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,11 +8,15 @@ import pytest
 from structlog.testing import capture_logs
 
 import connectors.paycore
+import workers.poll
 from connectors._base import GatewayUnavailable, Http, NotFound, PayoutUpdate
 from models.database import transaction
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.payout import Payout, SubmissionState
+from payouts.ask import Question
+from reconciler.poll import poll_due
+from telemetry import metrics
 from tests.concurrency import wait_until
 from tests.factories import (
     a_payout,
@@ -23,7 +27,9 @@ from tests.factories import (
     get_observations,
     get_payout,
 )
+from tests.payouts.silent import change
 from tests.sandbox.stand import Stand
+from tests.workers.queued import make_due, messages
 from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle
 from workers.broker import broker
 from workers.poll import poll, send_poll
@@ -111,6 +117,44 @@ def test_a_gateway_that_is_away_teaches_nothing_and_is_counted(database: None) -
 
     assert (asked.status, asked.poll_failures) == (PayoutStatus.PENDING, 1)
     assert str(asked.poll_failure).startswith("unavailable:")
+
+
+@pytest.mark.parametrize(
+    ("column", "failure"),
+    [
+        ("sealed = 'lost'", "unusable: sealed with an unknown key"),
+        ("connector = 'gone'", "unusable: no connector 'gone'"),
+    ],
+)
+def test_an_integration_that_cannot_be_opened_is_a_poll_in_vain(database: None, column: str, failure: str) -> None:
+    payout = a_payout()
+    change(f"UPDATE integration SET {column}")  # noqa: S608
+    counted = metrics.POLLS.labels("unusable")
+    before = counted._value.get()
+
+    with capture_logs():
+        asked = ask(payout)
+
+    assert (asked.polls, asked.poll_step, asked.poll_failures) == (1, 1, 1)
+    assert str(asked.poll_failure).startswith(failure)
+    assert asked.next_poll_at
+    assert asked.next_poll_at > datetime.now(UTC) + timedelta(minutes=3)
+    assert counted._value.get() == before + 1
+
+
+def test_what_could_not_be_asked_and_was_queued_often_is_counted_once(database: None) -> None:
+    broker.flush_all()
+    payout = a_payout()
+    change("UPDATE integration SET sealed = 'lost'")
+    for _ in range(5):
+        make_due(payout)
+        poll_due()
+
+    with capture_logs():
+        for message in messages("poll"):
+            poll(*message)
+
+    assert (get_payout(payout.id).polls, get_payout(payout.id).poll_step) == (1, 1)
 
 
 def test_a_gateway_that_refuses_to_answer_is_counted_too(stand: Stand) -> None:
@@ -214,6 +258,33 @@ def test_without_redis_the_news_of_a_poll_is_kept(scripted: dict[str, Answer], m
     assert len(get_deliveries(payout)) == 2
 
 
+def test_what_was_queued_often_while_nobody_worked_is_asked_once(
+    scripted: dict[str, Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    integration = an_integration()
+    payouts = [a_payout(integration) for _ in range(2)]
+    scripted |= {payout.order_key: GatewayUnavailable("answered 503") for payout in payouts}
+    asked: list[str] = []
+    ask_all = workers.poll._ask
+
+    def count(questions: Sequence[Question]) -> Coroutine[Any, Any, None]:
+        asked.extend(question.payout_id for question in questions)
+        return ask_all(questions)
+
+    monkeypatch.setattr("workers.poll._ask", count)
+    for _ in range(10):
+        make_due(*payouts)
+        poll_due()
+
+    waiting = messages("poll")
+    for message in waiting:
+        poll(*message)
+    wait_until(lambda: sum(get_payout(payout.id).polls for payout in payouts) == len(asked))
+
+    assert len(waiting) == 10
+    assert [get_payout(payout.id).poll_step for payout in payouts] == [1, 1]
+
+
 def test_payouts_that_are_gone_are_nothing_to_ask_about(database: None) -> None:
     poll(["pay_gone"])
     poll([])
@@ -222,6 +293,6 @@ def test_payouts_that_are_gone_are_nothing_to_ask_about(database: None) -> None:
 def test_a_batch_is_one_message(database: None) -> None:
     broker.flush_all()
 
-    send_poll(["pay_1", "pay_2"])
+    send_poll(["pay_1", "pay_2"], datetime.now(UTC))
 
     assert broker.client.llen("ratchet:poll") == 1

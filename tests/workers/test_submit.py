@@ -23,6 +23,7 @@ from tests.concurrency import wait_until
 from tests.factories import a_payout, an_endpoint, an_integration, get_deliveries, get_events, get_payout
 from tests.sandbox.stand import Stand
 from tests.servers import a_process
+from tests.workers.queued import make_due, messages
 from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle, submissions
 from workers.broker import broker
 from workers.poll import poll
@@ -187,6 +188,26 @@ def test_a_gateway_that_cannot_be_reached_leaves_it_unsent_and_due_again(databas
     assert unsent.next_poll_at > datetime.now(UTC)
 
 
+def test_what_was_queued_often_while_nobody_worked_is_tried_once(database: None) -> None:
+    broker.flush_all()
+    integration = an_integration(
+        "paycore", base_url="http://127.0.0.1:9", credentials={"account_id": "a", "api_key": "b"}
+    )
+    payout = an_unsent_payout(integration)
+    for _ in range(5):
+        make_due(payout)
+        poll_due()
+
+    waiting = messages("submit")
+    with capture_logs():
+        for message in waiting:
+            submit(*message)
+            until_it_is(SubmissionState.UNSENT, payout)
+
+    assert len(waiting) == 5
+    assert (get_payout(payout.id).poll_failures, get_payout(payout.id).poll_step) == (1, 1)
+
+
 def test_a_surprise_after_the_request_may_have_left_is_unknown_not_unsent(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +269,7 @@ def test_a_worker_killed_between_request_and_answer_leaves_it_asked_about_and_ne
     stand.behave(slow=0)
 
     submit(payout.id)
-    _make_due(payout)
+    make_due(payout)
     poll_due()
     queued = (broker.client.llen("ratchet:submit"), broker.client.llen("ratchet:poll"))
     poll([payout.id])
@@ -284,8 +305,3 @@ def test_a_worker_killed_between_a_paid_quote_and_its_answer_leaves_what_recover
 def _change_details(payout: Payout, details: dict[str, str]) -> None:
     with transaction() as session:
         session.get_one(Payout, payout.id).details = seal(details)
-
-
-def _make_due(payout: Payout) -> None:
-    with transaction() as session:
-        session.get_one(Payout, payout.id).next_poll_at = datetime.now(UTC) - timedelta(seconds=1)
