@@ -9,6 +9,7 @@ import click
 from sqlmodel import Session, col, select
 
 from cli._print import actor, cell, document, json_option, rows
+from cli._when import Length
 from models.database import transaction
 from models.endpoint import Endpoint
 from models.organisation import Organisation
@@ -116,7 +117,7 @@ def update(endpoint_id: str, *, url: str | None, **choices: Any) -> None:
 
 @endpoints.command()
 @click.argument("endpoint_id", metavar="ID")
-@click.option("--keep-old-hours", type=click.FloatRange(0, 24 * 30), default=24.0, show_default=True)
+@click.option("--keep-old-hours", type=Length(0, 24 * 30), default=24.0, show_default=True)
 def rotate(endpoint_id: str, keep_old_hours: float) -> None:
     """Give ID a new secret and a new private key. Until --keep-old-hours are over the old ones sign as well."""
     now, grace = datetime.now(UTC), timedelta(hours=keep_old_hours)

@@ -12,6 +12,7 @@ from sqlmodel import Session, select
 from cli._options import parse_options
 from cli._print import actor, cell, json_option, rows
 from cli._scaffold import AlreadyThere, write
+from cli._when import Length
 from connectors import NAMES, connector_class
 from models.audit import record
 from models.database import transaction
@@ -100,7 +101,7 @@ def list_(*, show_connectors: bool, as_json: bool) -> None:
 @click.option(
     "--webhook-secret", "secrets", multiple=True, help="The new one; the old ones go on verifying for a while."
 )
-@click.option("--keep-old-hours", type=click.FloatRange(0, 24 * 90), default=24.0, show_default=True)
+@click.option("--keep-old-hours", type=Length(0, 24 * 90), default=24.0, show_default=True)
 @click.option("--credential", "credentials", multiple=True, metavar="NAME=VALUE", help="Replaces the one of that name.")
 def rotate(slug: str, secrets: tuple[str, ...], keep_old_hours: float, credentials: tuple[str, ...]) -> None:
     """Replace SLUG's webhook secrets or credentials. Old webhook secrets verify until --keep-old-hours are over."""

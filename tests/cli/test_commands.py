@@ -275,6 +275,21 @@ def test_the_report_is_narrowed_by_the_words_that_it_prints() -> None:
     assert run("stuck", "--status", "PENDING").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("gateways", "rotate", "paycore-eu", "--webhook-secret", "new", "--keep-old-hours"),
+        ("gateways", "check", "paycore-eu", "--wait"),
+        ("endpoints", "rotate", "ep_1", "--keep-old-hours"),
+        ("keys", "mint", "Acme", "--days"),
+        ("keys", "rotate", "key_1", "--keep-old-hours"),
+        ("switches", "throw", "everything", "--reason", "why", "--hours"),
+    ],
+)
+def test_how_long_is_never_without_a_bound(words: Sequence[str]) -> None:
+    assert (run(*words, "1e300").exit_code, run(*words, "nan").exit_code) == (2, 2)
+
+
 # --- options of an integration
 
 
