@@ -26,6 +26,7 @@ from cli import (
     payouts,
     portal,
     prices,
+    rotate,
     sandbox,
     serve,
     stuck,
@@ -52,7 +53,8 @@ def ratchet() -> None:
     join_running(settings.home())
 
 
-gateways.gateways.add_command(check.check)
+for part in (check.check, rotate.rotate):
+    gateways.gateways.add_command(part)
 for part in (bookings.credit, bookings.charge, bookings.adjust, bookings.reserve_):
     balances.balances.add_command(part)
 for part in (balance_payouts.destination, balance_payouts.pay):
