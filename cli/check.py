@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cli._doors import near
 from cli._print import Finding, actor, findings, json_option
 from cli._when import Length
 from cli.gateways import one
@@ -44,7 +45,7 @@ def check(slug: str, *, url: str | None, wait_seconds: float, as_json: bool) -> 
     """
     if url is not None and not url.startswith(("https://", "http://")):
         raise click.BadParameter("must start with https:// or http://", param_hint="--url")
-    trial = _Check(_connected(slug), (url or f"http://127.0.0.1:{settings().receiver_port}").rstrip("/"), wait_seconds)
+    trial = _Check(_connected(slug), (url or f"http://{near(settings().receiver_port)}").rstrip("/"), wait_seconds)
     found = trial.run()
     is_well = all(good for _, good, _ in found)
     with transaction() as session:
