@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from redis.connection import parse_url
+
 _Number = TypeVar("_Number", int, float)
 
 SHORTEST_SECRET: Final = 24
@@ -134,16 +138,35 @@ def _smtp_url() -> str:
     return url
 
 
+def _database_url() -> str:
+    given = _required("DATABASE_URL")
+    if not given.startswith(SCHEMES):
+        raise InvalidSettings("DATABASE_URL must start with postgresql://; Ratchet runs on PostgreSQL only")
+    url = "postgresql://" + given.split("://", 1)[1]
+    try:
+        conninfo_to_dict(url)
+        _ = urlsplit(url).port  # libpq takes several, SQLAlchemy only a number
+    except (ProgrammingError, ValueError):
+        raise InvalidSettings("DATABASE_URL must be like postgresql://user:password@host:5432/name") from None
+    return url
+
+
+def _redis_url() -> str:
+    url = _required("REDIS_URL")
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        raise InvalidSettings("REDIS_URL must be like redis://host:6379/0, rediss://… or unix:///path") from None
+    return url
+
+
 @cache
 def settings() -> Settings:
     """Read the environment once. Raises `InvalidSettings`."""
-    database_url = _required("DATABASE_URL")
-    if not database_url.startswith(SCHEMES):
-        raise InvalidSettings("DATABASE_URL must start with postgresql://; Ratchet runs on PostgreSQL only")
     partners_port = _number("RATCHET_PARTNERS_PORT", 8402)
     return Settings(
-        database_url="postgresql://" + database_url.split("://", 1)[1],
-        redis_url=_required("REDIS_URL"),
+        database_url=_database_url(),
+        redis_url=_redis_url(),
         secret_keys=tuple(key.strip() for key in _required("RATCHET_SECRET_KEYS").split(",") if key.strip()),
         home=home(),
         receiver_port=_number("RATCHET_RECEIVER_PORT", 8400),

@@ -1,11 +1,11 @@
 """`ratchet …`: everything an operator does from a terminal. Each command says what went wrong and how to mend it."""
 
 import sys
+from typing import Final
 
 import click
 import psycopg
 import redis
-from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
@@ -26,6 +26,7 @@ from cli import (
     payouts,
     portal,
     prices,
+    rotate,
     sandbox,
     serve,
     stuck,
@@ -34,6 +35,15 @@ from cli import (
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
+from models.sealed import CannotOpen
+
+BEHIND: Final = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedObject,
+)
+"""What a database says that has not been brought to this version's schema."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -43,7 +53,8 @@ def ratchet() -> None:
     join_running(settings.home())
 
 
-gateways.gateways.add_command(check.check)
+for part in (check.check, rotate.rotate):
+    gateways.gateways.add_command(part)
 for part in (bookings.credit, bookings.charge, bookings.adjust, bookings.reserve_):
     balances.balances.add_command(part)
 for part in (balance_payouts.destination, balance_payouts.pay):
@@ -81,15 +92,18 @@ def main() -> None:
     except (NoServerProgram, DidNotStart) as error:
         _give_up(str(error))
     except ProgrammingError as error:
-        if not isinstance(error.orig, psycopg.errors.UndefinedTable):
+        if not isinstance(error.orig, BEHIND):
             raise
-        _give_up("the database has no tables yet: run `ratchet migrate`")
+        _give_up(f"the database is empty, or behind this version ({_first_line(error)}): run `ratchet migrate`")
     except (OperationalError, psycopg.OperationalError) as error:
         _give_up(f"PostgreSQL does not answer ({_first_line(error)}): is `ratchet up` running, is DATABASE_URL right?")
     except redis.RedisError as error:
         _give_up(f"Redis does not answer ({type(error).__name__}): is `ratchet up` running, is REDIS_URL right?")
-    except InvalidToken:
-        _give_up("a stored secret cannot be opened: RATCHET_SECRET_KEYS must still hold the key it was sealed with")
+    except CannotOpen:
+        _give_up(
+            "a stored secret cannot be opened: put the key it was sealed with back into RATCHET_SECRET_KEYS;"
+            " if that is lost, docs/runbook.md says under Keys how every secret is set anew"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cli._doors import near
 from cli._print import Finding, actor, findings, json_option
+from cli._when import Length
 from cli.gateways import one
 from connectors._base import HttpReply, InvalidSignature, NoReply, NotSent, Reason, WebhookRequest
 from models.audit import record
@@ -34,7 +36,7 @@ LOOK_AGAIN_SECONDS: Final = 0.05
 @click.command()
 @click.argument("slug")
 @click.option("--url", help="Where the receiver is, if not on this machine: https://hooks.example")
-@click.option("--wait", "wait_seconds", type=click.FloatRange(0, 300), default=10.0, show_default=True)
+@click.option("--wait", "wait_seconds", type=Length(0, 300), default=10.0, show_default=True)
 @json_option
 def check(slug: str, *, url: str | None, wait_seconds: float, as_json: bool) -> None:
     """Send SLUG's receiver a signed sample and a forged one, and say what happened. Exit status 1 if anything is wrong.
@@ -43,7 +45,7 @@ def check(slug: str, *, url: str | None, wait_seconds: float, as_json: bool) -> 
     """
     if url is not None and not url.startswith(("https://", "http://")):
         raise click.BadParameter("must start with https:// or http://", param_hint="--url")
-    trial = _Check(_connected(slug), (url or f"http://127.0.0.1:{settings().receiver_port}").rstrip("/"), wait_seconds)
+    trial = _Check(_connected(slug), (url or f"http://{near(settings().receiver_port)}").rstrip("/"), wait_seconds)
     found = trial.run()
     is_well = all(good for _, good, _ in found)
     with transaction() as session:

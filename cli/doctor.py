@@ -1,8 +1,8 @@
 """`ratchet doctor`: look at everything the service stands on, and say how to mend what is wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import click
 import redis
@@ -16,11 +16,14 @@ from models.database import transaction
 from models.integration import Integration
 from models.sealed import CannotOpen
 from payouts.attention import read_books
+from payouts.sweeping import most_overdue
 from settings import InvalidSettings, settings
 
 LARGEST_SKEW_SECONDS: Final = 5.0
 """Signed timestamps are refused at 300 s; long before that leases and polls would suffer."""
 LONGEST_LAG_SECONDS: Final = 60.0
+OLDEST_REDIS: Final = 7
+"""Of those that are given; the embedded one is what its wheel holds, and is tested."""
 
 
 @click.command()
@@ -57,16 +60,25 @@ def _database() -> list[Finding]:
 
 def _queue() -> list[Finding]:
     try:
-        client = redis.Redis.from_url(settings().redis_url, socket_timeout=3, retry=None)
-        version = client.info("server")["redis_version"]
-        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        return [judged(redis.Redis.from_url(settings().redis_url, socket_timeout=3, retry=None).info())]
+    except redis.ResponseError as error:
+        mend = f"it must be {OLDEST_REDIS} or later, with maxmemory-policy noeviction"
+        return [("queue", True, f"Redis answers, and does not let us look by INFO ({error}); {mend}")]
     except redis.RedisError as error:
         return [
             ("queue", False, f"{type(error).__name__}; start `ratchet up`, or set REDIS_URL to a Redis that answers")
         ]
+
+
+def judged(told: Mapping[str, Any]) -> Finding:
+    """Say what a Redis is like that has told this by INFO, which those who run it for others allow, unlike CONFIG."""
+    version, policy = told["redis_version"], told.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        return [("queue", False, f"Redis {version} evicts ({policy}): set maxmemory-policy noeviction")]
-    return [("queue", True, f"Redis {version}")]
+        return ("queue", False, f"Redis {version} evicts ({policy}); set maxmemory-policy noeviction")
+    is_embedded = told.get("tcp_port") == 0 and not told.get("config_file")
+    if int(version.split(".")[0]) < OLDEST_REDIS and not is_embedded:
+        return ("queue", True, f"Redis {version}; upgrade it, {OLDEST_REDIS} is the oldest that is asked for")
+    return ("queue", True, f"Redis {version}")
 
 
 def _migrations() -> list[Finding]:
@@ -118,15 +130,12 @@ def _gateways() -> list[Finding]:
 def _leader() -> list[Finding]:
     from reconciler.leader import LOCK
 
+    leads = text(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        " WHERE locktype = 'advisory' AND objid = :key AND granted AND datname = current_database()"
+    )
     with transaction() as session:
-        held = (
-            session.connection()
-            .execute(
-                text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND granted"),
-                {"key": LOCK},
-            )
-            .scalar_one()
-        )
+        held = session.connection().execute(leads, {"key": LOCK}).scalar_one()
     return [
         (
             "reconciler",
@@ -141,15 +150,11 @@ def _flow() -> list[Finding]:
     with transaction() as session:
         run = session.connection().execute
         inbox = run(text("SELECT extract(epoch FROM now() - min(received_at)) FROM inbox_new")).scalar()
-        outbox = run(
-            text(
-                "SELECT extract(epoch FROM now() - min(d.next_attempt_at)) FROM delivery d"
-                " JOIN endpoint p ON p.id = d.endpoint_id AND p.is_enabled WHERE d.state = 'open' AND attempts = 0"
-            )
-        ).scalar()
+        now = datetime.now(UTC)
+        due = most_overdue(session, now)
     return [
         _lag("inbox", inbox, "the oldest event waits to be applied"),
-        _lag("outbox", outbox, "the oldest delivery waits for its first attempt"),
+        _lag("outbox", (now - due).total_seconds() if due else None, "a delivery that could have gone waits"),
     ]
 
 

@@ -9,6 +9,7 @@ import click
 from sqlmodel import Session, col, select
 
 from cli._print import actor, cell, document, json_option, rows
+from cli._when import Length
 from models.database import transaction
 from models.endpoint import Endpoint
 from models.organisation import Organisation
@@ -116,15 +117,19 @@ def update(endpoint_id: str, *, url: str | None, **choices: Any) -> None:
 
 @endpoints.command()
 @click.argument("endpoint_id", metavar="ID")
-@click.option("--keep-old-hours", type=click.FloatRange(0, 24 * 30), default=24.0, show_default=True)
+@click.option("--keep-old-hours", type=Length(0, 24 * 30), default=24.0, show_default=True)
 def rotate(endpoint_id: str, keep_old_hours: float) -> None:
-    """Give ID a new secret and a new private key. Until --keep-old-hours are over the old ones sign as well."""
+    """Give ID a new secret and a new private key. Until --keep-old-hours are over the old ones sign as well.
+
+    With --keep-old-hours 0 even an ID whose old ones can no longer be opened gets new ones.
+    """
     now, grace = datetime.now(UTC), timedelta(hours=keep_old_hours)
     with _refusals(), transaction() as session:
         endpoint = rules.find(session, endpoint_id, for_change=True)
         secret = rules.rotate(session, endpoint, grace=grace, actor=actor(), now=now)
     click.echo(secret)
-    click.echo(f"Give it to the partner now: it is not shown again. Old ones sign until {cell(now + grace)}.", err=True)
+    old = f"until {cell(now + grace)}" if grace else "no more"
+    click.echo(f"Give it to the partner now: it is not shown again. Old ones sign {old}.", err=True)
 
 
 @endpoints.command()

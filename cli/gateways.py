@@ -1,16 +1,15 @@
-"""`ratchet gateways add|list|set|rotate|disable|enable|new`."""
+"""`ratchet gateways add|list|set|disable|enable|new`."""
 
-import dataclasses
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from sqlmodel import Session, select
 
 from cli._options import parse_options
-from cli._print import actor, cell, json_option, rows
+from cli._print import actor, json_option, rows
 from cli._scaffold import AlreadyThere, write
 from connectors import NAMES, connector_class
 from models.audit import record
@@ -66,13 +65,13 @@ def add(
         created_at=now,
         updated_at=now,
     )
-    integration.keep(IntegrationSecrets(secrets, _pairs(credentials, "--credential")))
+    integration.keep(IntegrationSecrets(secrets, pairs(credentials, "--credential")))
     with transaction() as session:
         if session.exec(select(Integration).where(Integration.slug == slug)).first():
             raise click.ClickException(f"there is an integration {slug!r} already; choose another slug")
         session.add(integration)
-        _record(session, integration, "added", None)
-    missing = set(connector_class(connector).CREDENTIALS) - set(_pairs(credentials, "--credential"))
+        note(session, integration, "added", None)
+    missing = set(connector_class(connector).CREDENTIALS) - set(pairs(credentials, "--credential"))
     click.echo(f"{slug} added; the gateway's webhooks go to …/webhooks/{slug}")
     if missing:
         click.echo(f"it cannot be polled yet: no --credential {', '.join(sorted(missing))}", err=True)
@@ -95,39 +94,6 @@ def list_(*, show_connectors: bool, as_json: bool) -> None:
     rows("integrations", columns, values, as_json=as_json, empty="no integrations yet: `ratchet gateways add`")
 
 
-@gateways.command()
-@click.argument("slug")
-@click.option(
-    "--webhook-secret", "secrets", multiple=True, help="The new one; the old ones go on verifying for a while."
-)
-@click.option("--keep-old-hours", type=click.FloatRange(0, 24 * 90), default=24.0, show_default=True)
-@click.option("--credential", "credentials", multiple=True, metavar="NAME=VALUE", help="Replaces the one of that name.")
-def rotate(slug: str, secrets: tuple[str, ...], keep_old_hours: float, credentials: tuple[str, ...]) -> None:
-    """Replace SLUG's webhook secrets or credentials. Old webhook secrets verify until --keep-old-hours are over."""
-    if any(not secret.strip() for secret in secrets):
-        raise click.BadParameter("an empty secret would let anybody sign", param_hint="--webhook-secret")
-    replaced = _pairs(credentials, "--credential")
-    if not secrets and not replaced:
-        raise click.UsageError("nothing to replace: give --webhook-secret or --credential")
-    now = datetime.now(UTC)
-    until = now + timedelta(hours=keep_old_hours)
-    with transaction() as session:
-        integration = one(session, slug)
-        before = _facts(integration)
-        known = integration.secrets()
-        if secrets:
-            known = known.rotated(secrets, until)
-        integration.keep(dataclasses.replace(known, credentials={**known.credentials, **replaced}))
-        integration.updated_at = now
-        replacing = {
-            "webhook_secrets": len(secrets),
-            "old_until": until if secrets else None,
-            "credentials": [*replaced],
-        }
-        _record(session, integration, "rotated", before, **replacing)
-    click.echo(f"{slug}: rotated" + (f"; old webhook secrets verify until {cell(until)}" if secrets else ""))
-
-
 @gateways.command("set")
 @click.argument("slug")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="docs/gateway-settings.md has them all.")
@@ -139,12 +105,12 @@ def set_(slug: str, options: tuple[str, ...], defaults: tuple[str, ...], base_ur
         raise click.UsageError("nothing to change: give --option, --default or --base-url")
     with transaction() as session:
         integration = one(session, slug)
-        before, chosen = _facts(integration), parse_options(integration.connector, options)
+        before, chosen = facts(integration), parse_options(integration.connector, options)
         kept = {name: value for name, value in integration.options.items() if name not in defaults}
         integration.options = kept | chosen
         integration.base_url = _checked_url(base_url) or integration.base_url
         integration.updated_at = datetime.now(UTC)
-        _record(session, integration, "changed", before)
+        note(session, integration, "changed", before)
     click.echo(f"{slug}: changed; `ratchet gateways check {slug}` tries it")
 
 
@@ -199,22 +165,21 @@ def _list_connectors(*, as_json: bool) -> None:
 def _switch(slug: str, *, is_active: bool) -> None:
     with transaction() as session:
         integration = one(session, slug)
-        before = _facts(integration)
+        before = facts(integration)
         integration.is_active = is_active
         integration.updated_at = datetime.now(UTC)
-        _record(session, integration, "enabled" if is_active else "disabled", before)
+        note(session, integration, "enabled" if is_active else "disabled", before)
 
 
-def _record(
-    session: Session, integration: Integration, done: str, before: Mapping[str, Any] | None, **more: Any
-) -> None:
+def note(session: Session, integration: Integration, done: str, before: Mapping[str, Any] | None, **more: Any) -> None:
     """Add the audit line. Of secrets it says only that there are some, of credentials only their names."""
-    entity, after = f"integration:{integration.slug}", {**_facts(integration), **more}
+    entity, after = f"integration:{integration.slug}", {**facts(integration), **more}
     now = integration.updated_at
     record(session, actor=actor(), action=f"integration.{done}", entity=entity, before=before, after=after, now=now)
 
 
-def _facts(integration: Integration) -> dict[str, Any]:
+def facts(integration: Integration) -> dict[str, Any]:
+    """Return what an audit line may say of an integration."""
     columns = ("connector", "base_url", "options", "is_active", "payouts_enabled", "has_webhook_secret")
     return {column: getattr(integration, column) for column in columns}
 
@@ -257,11 +222,12 @@ def _currencies(codes: tuple[str, ...]) -> list[str] | None:
     return sorted(set(codes)) or None
 
 
-def _pairs(items: tuple[str, ...], hint: str) -> dict[str, str]:
-    pairs = {}
+def pairs(items: tuple[str, ...], hint: str) -> dict[str, str]:
+    """Return what was written as NAME=VALUE. Raises `click.BadParameter`."""
+    found = {}
     for item in items:
         name, equals, value = item.partition("=")
         if not (name and equals and value.strip()):
             raise click.BadParameter("write NAME=VALUE, neither of them empty", param_hint=hint)
-        pairs[name] = value
-    return pairs
+        found[name] = value
+    return found

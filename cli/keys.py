@@ -6,6 +6,7 @@ import click
 from sqlmodel import Session, select
 
 from cli._print import actor, json_option, rows
+from cli._when import Length
 from models.api_key import Scope
 from models.database import transaction
 from models.organisation import Organisation
@@ -31,7 +32,7 @@ def keys() -> None:
     help="Only these; default all.",
 )
 @click.option("--name", default="", help=f"What it is for; at most {LONGEST_NAME} characters.")
-@click.option("--days", type=click.FloatRange(0, 3650, min_open=True), help="Until it expires; default never.")
+@click.option("--days", type=Length(0, 3650, min_open=True), help="Until it expires; default never.")
 def mint_(organisation: str, *, is_live: bool, scopes: tuple[str, ...], name: str, days: float | None) -> None:
     """Make a key for ORGANISATION, which is made if it is new. Prints the key, this once."""
     now = datetime.now(UTC)
@@ -78,7 +79,7 @@ def list_(*, as_json: bool) -> None:
 
 @keys.command("rotate")
 @click.argument("key_id")
-@click.option("--keep-old-hours", type=click.FloatRange(0, 24 * 90), default=24.0, show_default=True)
+@click.option("--keep-old-hours", type=Length(0, 24 * 90), default=24.0, show_default=True)
 def rotate_(key_id: str, keep_old_hours: float) -> None:
     """Make a key that may do what KEY_ID may. The old one works until --keep-old-hours are over."""
     try:

@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 import click
 
 from cli._print import actor, json_option, rows
+from cli._when import Length
 from models.database import transaction
 from models.money import InvalidAmount, to_minor, to_text
 from payouts.prices import NewFee, list_fees, list_rates, plain, set_fee, set_rate
@@ -22,7 +23,9 @@ def rates() -> None:
 @click.argument("source")
 @click.argument("target")
 @click.argument("rate")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="After so long nothing is quoted from it.")
+@click.option(
+    "--minutes", type=Length(0, 60 * 24 * 366, min_open=True), help="After so long nothing is quoted from it."
+)
 @click.option("--reason", default="", help="Where it is from.")
 def set_rate_(source: str, target: str, rate: str, *, minutes: float | None, reason: str) -> None:
     """Have one SOURCE buy RATE TARGET from now on: `EUR XOF 655.957`. The other way round is another rate."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 
 import settings
+from cli._doors import near
 from embedded import processes
 
 CREDENTIALS: Final = {
@@ -106,7 +107,7 @@ def _introduced(connector: str, port: int) -> dict[str, str]:
         opened = integration.secrets()
     credentials = dict(opened.credentials)
     account = {
-        "webhook_url": f"http://127.0.0.1:{settings.settings().receiver_port}/webhooks/{slug}",
+        "webhook_url": f"http://{near(settings.settings().receiver_port)}/webhooks/{slug}",
         "webhook_secret": opened.webhook_secrets[0],
         "api_key": credentials.get("api_key") or credentials["secret_key"],
     }

@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 import settings
+from cli._doors import near
 from cli.sandbox import sandbox_gateways
 from embedded.crew import Crew
 from embedded.house import House
@@ -73,7 +74,7 @@ def wait_ready(crew: Crew) -> None:
 
 
 def _is_ready(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = HTTPConnection(near(port), timeout=5)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200  # noqa: PLR2004
@@ -101,11 +102,11 @@ def _greet(house: House) -> None:
     _, password_file = house.operator_password()
     click.echo(
         f"Ratchet is up.\n"
-        f"  gateways POST to     http://{known.bind}:{known.receiver_port}/webhooks/<integration>\n"
-        f"  partners' API        http://{known.bind}:{known.partners_port}/v1, described in /openapi.json\n"
-        f"  stuck-payout report  http://{known.bind}:{known.operators_port}/ops/stuck\n"
+        f"  gateways POST to     http://{near(known.receiver_port)}/webhooks/<integration>\n"
+        f"  partners' API        http://{near(known.partners_port)}/v1, described in /openapi.json\n"
+        f"  stuck-payout report  http://{near(known.operators_port)}/ops/stuck\n"
         f"                       sign in as operator; the password stands in {password_file}\n"
-        f"  health               http://{known.bind}:{known.receiver_port}/readyz and /metrics\n"
+        f"  health               http://{near(known.receiver_port)}/readyz and /metrics\n"
         f"  logs and data        {house.folder}\n"
         f"In another terminal: .venv/bin/ratchet gateways add --help. Ctrl-C stops everything started here."
     )

@@ -195,7 +195,7 @@ class Stage:
 
     def _port_environment(self) -> dict[str, str]:
         doors = ("receiver", "partners", "operators")
-        return {f"RATCHET_{door.upper()}_PORT": str(self.ports[door]) for door in doors}
+        return {"RATCHET_BIND": "127.0.0.1"} | {f"RATCHET_{door.upper()}_PORT": str(self.ports[door]) for door in doors}
 
     def _start(self, module: str, *arguments: str, **environment: str) -> None:
         log = self.folder / "logs" / f"{module}.log"

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from cli._partners import refusals
 from cli._print import document, json_option, rows
 from models.database import transaction
 from models.lifecycle import PayoutStatus
 from payouts.attention import Attention, read_attention
+from payouts.narrowing import narrowed_by
 from payouts.reasons import StuckReason
-from payouts.report import Filters, StuckReport
+from payouts.report import StuckReport
 from payouts.stuck import find_stuck
 
 
@@ -24,15 +26,10 @@ def stuck(
     gateway: str | None, integration: str | None, status: str | None, reason: str | None, limit: int, *, as_json: bool
 ) -> None:
     """List payouts in flight and silent for longer than normal, oldest first, and what else needs a person."""
-    filters = Filters(
-        gateway=gateway,
-        integration=integration,
-        status=PayoutStatus(status) if status else None,
-        reason=StuckReason(reason) if reason else None,
-    )
+    asked = {"gateway": gateway, "integration": integration, "status": status, "reason": reason}
     now = datetime.now(UTC)
-    with transaction() as session:
-        report = find_stuck(session, now, filters, limit)
+    with refusals(), transaction() as session:
+        report = find_stuck(session, now, narrowed_by(session, asked), limit)
         attention = read_attention(session, now)
     if as_json:
         document({"stuck": [payout.document() for payout in report.stuck], "total": report.total, "as_of": now})

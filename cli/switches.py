@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from cli._print import actor, cell, json_option, rows
+from cli._when import Length
 from models.database import transaction
 from models.money import to_text
 from models.switch import Switch, SwitchScope
@@ -24,7 +25,7 @@ def switches() -> None:
 @click.argument("scope", type=click.Choice([scope.value for scope in SwitchScope]))
 @click.argument("target", required=False)
 @click.option("--reason", required=True, help="Why: others will have to decide when to lift it.")
-@click.option("--hours", type=click.FloatRange(0, 24 * 366, min_open=True), help="It ends by itself after so long.")
+@click.option("--hours", type=Length(0, 24 * 366, min_open=True), help="It ends by itself after so long.")
 def throw_(scope: str, target: str | None, *, reason: str, hours: float | None) -> None:
     """Stop payouts in SCOPE: everything, or gateway, integration, currency, partner with a TARGET.
 

@@ -86,11 +86,20 @@ class House:
 
 
 def join_running(folder: Path) -> bool:
-    """Adopt the environment of a `ratchet up` that runs on `folder`. False when there is none."""
-    file = folder / ENVIRONMENT
-    if settings.given("DATABASE_URL") or not file.exists():
+    """Adopt the environment of a `ratchet up` that runs on `folder`. False when there is none.
+
+    Whoever was given its database joins it, too, and keeps what else was given; whoever was given another does not.
+    """
+    file, database_url = folder / ENVIRONMENT, settings.given("DATABASE_URL")
+    if not file.exists():
         return False
-    settings.adopt(dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line))
+    told = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+    if database_url is None:
+        settings.adopt(told)
+    elif database_url == told.get("DATABASE_URL"):
+        settings.adopt({name: value for name, value in told.items() if settings.given(name) is None})
+    else:
+        return False
     return True
 
 

@@ -17,7 +17,7 @@ from sqlmodel import Session, col, func, select
 from models import audit
 from models.endpoint import PRIVATE, SYMMETRIC, Breaker, Endpoint, EndpointSecrets, new_private_key, new_secret
 from models.organisation import Organisation
-from models.sealed import seal, unseal
+from models.sealed import CannotOpen, seal, unseal
 from payouts.endpoint_choices import Wish, checked
 from payouts.notices import Told, tell_of_disabled
 from payouts.pages import Stretch, is_name
@@ -118,11 +118,14 @@ def change(session: Session, endpoint: Endpoint, wish: Wish, *, actor: str, now:
 
 
 def rotate(session: Session, endpoint: Endpoint, *, grace: timedelta = GRACE, actor: str, now: datetime) -> str:
-    """Give it a new secret and a new private key, and return the secret. The old ones sign too during `grace`."""
+    """Give it a new secret and a new private key, and return the secret. The old ones sign too during `grace`.
+
+    Raises `Refused`, also for a grace that nothing could have because the key of the old ones is lost.
+    """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise Refused("grace_invalid", f"0 to {LONGEST_GRACE.days} days")
     secret = new_secret()
-    secrets = endpoint.secrets().rotated((secret, new_private_key()), now + grace, now)
+    secrets = _old_secrets(endpoint, grace).rotated((secret, new_private_key()), now + grace, now)
     if any(len(secrets.live(now, kind)) > MOST_SECRETS for kind in (SYMMETRIC, PRIVATE)):
         raise Refused(
             "too_many_secrets", f"{MOST_SECRETS} secrets sign already; wait until one expires, or rotate with no grace"
@@ -132,6 +135,16 @@ def rotate(session: Session, endpoint: Endpoint, *, grace: timedelta = GRACE, ac
     line = {"old_secrets_until": (now + grace).isoformat()}
     audit.record(session, actor=actor, action="endpoint.rotated", entity=endpoint.id, before=None, after=line, now=now)
     return secret
+
+
+def _old_secrets(endpoint: Endpoint, grace: timedelta) -> EndpointSecrets:
+    try:
+        return endpoint.secrets()
+    except CannotOpen:
+        if not grace:
+            return EndpointSecrets()
+        lost = "no key of this installation opens the old secrets, so they cannot go on signing"
+        raise Refused("secrets_lost", f"{lost}; keep_old_hours 0 does without them") from None
 
 
 def disable(session: Session, endpoint: Endpoint, *, actor: str, now: datetime) -> None:
@@ -220,11 +233,15 @@ def _note(
 
 
 def _facts(endpoint: Endpoint) -> dict[str, Any]:
-    """Return what an audit line may say of an endpoint."""
+    """Return what an audit line may say of an endpoint. Headers whose key is lost are None: nobody knows them."""
+    try:
+        headers = header_names(endpoint)
+    except CannotOpen:
+        headers = None
     return {
         "host": host(endpoint),
         "event_types": endpoint.event_types,
-        "headers": header_names(endpoint),
+        "headers": headers,
         "rate_limit": endpoint.rate_limit,
         "retry_schedule": endpoint.retry_schedule,
         "signatures": endpoint.schemes,

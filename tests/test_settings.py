@@ -92,6 +92,13 @@ def test_a_missing_variable_is_named_with_what_to_do(
     [
         ("DATABASE_URL", "mysql://u:p4ss@h/d", "must start with postgresql://"),
         ("DATABASE_URL", "sqlite:///x", "must start with postgresql://"),
+        ("DATABASE_URL", "postgresql://u:p4ss@h:port/d", "must be like postgresql://"),
+        ("DATABASE_URL", "postgresql://u:p4ss@[::1/d", "must be like postgresql://"),
+        ("DATABASE_URL", "postgresql://u:p4ss@h/d?sslmod=require", "must be like postgresql://"),
+        ("REDIS_URL", "localhost:6379", "must be like redis://"),
+        ("REDIS_URL", "amqp://u:p4ss@h", "must be like redis://"),
+        ("REDIS_URL", "redis://:p4ss@h:port/0", "must be like redis://"),
+        ("REDIS_URL", "redis://:p4ss@h?socket_timeout=soon", "must be like redis://"),
         ("RATCHET_RECEIVER_PORT", "http", "must be a number"),
         ("RATCHET_OPERATORS_PORT", "8401.5", "must be a number"),
         ("RATCHET_RECEIVER_PORT", "-1", "must not be negative"),
@@ -119,6 +126,13 @@ def test_every_usual_way_to_write_the_database_url_becomes_one(environment: pyte
     environment.setenv("DATABASE_URL", f"{scheme}u@/d?host=/run")
 
     assert settings.settings().database_url == "postgresql://u@/d?host=/run"
+
+
+@pytest.mark.parametrize("url", ["redis://h:6379/0", "rediss://u:p@h", "unix:///run/redis.sock?db=1"])
+def test_every_usual_way_to_write_the_redis_url_is_taken_as_it_is(environment: pytest.MonkeyPatch, url: str) -> None:
+    environment.setenv("REDIS_URL", url)
+
+    assert settings.settings().redis_url == url
 
 
 @pytest.mark.parametrize(("text", "means"), [("1", True), ("TRUE", True), ("yes", True), ("0", False), ("no", False)])

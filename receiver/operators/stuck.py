@@ -2,10 +2,9 @@
 
 import csv
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import urlencode
 
 import orjson
@@ -13,13 +12,11 @@ from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors import NAMES
 from models.database import transaction
-from models.lifecycle import PayoutStatus
 from payouts.attention import read_attention
-from payouts.reasons import StuckReason
+from payouts.narrowing import choices, narrowed_by
+from payouts.refused import Refused
 from payouts.report import Filters, StuckReport
-from payouts.silence import read_silences
 from payouts.stuck import find_stuck
 from receiver.operators.pages import page
 from receiver.operators.refusals import Refusal
@@ -52,8 +49,6 @@ COLUMNS: Final = (
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
-_Word = TypeVar("_Word", bound=StrEnum)
-
 
 def show(request: Request, operator: str) -> Response:
     """Show the page."""
@@ -68,12 +63,7 @@ def show(request: Request, operator: str) -> Response:
         "attention": attention,
         "asked": asked,
         "query": f"?{urlencode(asked)}" if asked else "",
-        "choices": {
-            "gateway": sorted({*NAMES, *(silence.gateway for silence in report.silences)}),
-            "integration": [silence.slug for silence in report.silences],
-            "status": list(PayoutStatus),
-            "reason": list(StuckReason),
-        },
+        "choices": choices(report.silences),
     }
     return page(request, "stuck.html", context)
 
@@ -112,23 +102,8 @@ def _cell(value: object) -> object:
 
 
 def _filters(session: Session, given: Mapping[str, str]) -> Filters:
-    """Read the filters; an empty one is none. Raises `Refusal` for a value that nothing could have."""
-    silences = read_silences(session)
-    return Filters(
-        gateway=_one_of(given, "gateway", {*NAMES, *(silence.gateway for silence in silences)}),
-        integration=_one_of(given, "integration", {silence.slug for silence in silences}),
-        status=_word(given, "status", PayoutStatus),
-        reason=_word(given, "reason", StuckReason),
-    )
-
-
-def _one_of(given: Mapping[str, str], name: str, known: Collection[str]) -> str | None:
-    value = given.get(name) or None
-    if value is not None and value not in known:
-        raise Refusal(400, "invalid_filter", f"There is no such {name}", detail=f"Known: {', '.join(sorted(known))}")
-    return value
-
-
-def _word(given: Mapping[str, str], name: str, words: type[_Word]) -> _Word | None:
-    value = _one_of(given, name, set(words))
-    return None if value is None else words(value)
+    """Read the filters. Raises `Refusal` for a value that nothing could have."""
+    try:
+        return narrowed_by(session, given)
+    except Refused as refused:
+        raise Refusal(400, refused.code, "There is no such choice", detail=str(refused)) from None

@@ -163,7 +163,7 @@ class Rotation(Body):
     scope=Scope.WEBHOOKS_WRITE,
     tag=TAG,
     summary="Rotate an endpoint's secret",
-    refusals=("unknown_endpoint", "too_many_secrets"),
+    refusals=("unknown_endpoint", "too_many_secrets", "secrets_lost"),
     examples={"the usual way": {}, "the old one has leaked": {"keep_old_hours": 0}},
 )
 def rotate_webhook_secret(call: Call, endpoint_id: str, body: Rotation) -> SecretRotated:

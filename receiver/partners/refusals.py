@@ -83,6 +83,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "since_not_past": (422, "The time is not in the past"),
     "too_many_endpoints": (409, "There are as many endpoints as there may be"),
     "too_many_secrets": (409, "As many secrets sign already as may"),
+    "secrets_lost": (409, "The old secrets cannot go on signing"),
     "endpoint_disabled": (409, "The endpoint is disabled"),
     "endpoint_deleted": (409, "The endpoint is deleted"),
     "event_pruned": (409, "The body of the event is no longer kept"),

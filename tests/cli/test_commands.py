@@ -275,6 +275,33 @@ def test_the_report_is_narrowed_by_the_words_that_it_prints() -> None:
     assert run("stuck", "--status", "PENDING").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("gateways", "rotate", "paycore-eu", "--webhook-secret", "new", "--keep-old-hours"),
+        ("gateways", "check", "paycore-eu", "--wait"),
+        ("endpoints", "rotate", "ep_1", "--keep-old-hours"),
+        ("keys", "mint", "Acme", "--days"),
+        ("keys", "rotate", "key_1", "--keep-old-hours"),
+        ("switches", "throw", "everything", "--reason", "why", "--hours"),
+    ],
+)
+def test_how_long_is_never_without_a_bound(words: Sequence[str]) -> None:
+    assert (run(*words, "1e300").exit_code, run(*words, "nan").exit_code) == (2, 2)
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+@pytest.mark.parametrize(("option", "known"), [("--gateway", "mollie"), ("--integration", "mollie-eu")])
+def test_a_typing_error_is_no_all_clear(option: str, known: str, more: Sequence[str]) -> None:
+    an_integration("mollie", slug="mollie-eu")
+
+    mistyped, right = run("stuck", option, "molie", *more), run("stuck", option, known, *more)
+
+    assert (mistyped.exit_code, right.exit_code) == (1, 0)
+    assert known in mistyped.output
+    assert "nothing is stuck" not in mistyped.output
+
+
 # --- options of an integration
 
 

@@ -130,7 +130,7 @@ def test_what_is_not_there_is_said_in_one_line(words: list[str], code: str) -> N
     assert result.output.startswith(f"Error: {code}: ")
 
 
-@pytest.mark.parametrize("when", ["yesterday", "2 fortnights", ""])
+@pytest.mark.parametrize("when", ["yesterday", "2 fortnights", "", "999999d", "999999w"])
 def test_a_time_that_cannot_be_read_is_refused_with_examples(when: str) -> None:
     result = run("events", "list", "--since", when)
 

@@ -35,6 +35,8 @@ def test_a_rate_is_set_and_listed_exactly_as_it_was_typed() -> None:
         (["EUR", "USD", "0"], 1),
         (["EUR", "ZZZ", "1"], 1),
         (["EUR", "USD", "nan"], 1),
+        (["EUR", "USD", "1", "--minutes", "1e300"], 2),
+        (["EUR", "USD", "1", "--minutes", "nan"], 2),
     ],
 )
 def test_nonsense_is_no_rate(words: list[str], code: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from embedded.crew import Crew
+from embedded.house import ENVIRONMENT, join_running
 from tests.concurrency import wait_until
 from tests.servers import a_folder, a_process, log_of
 
@@ -86,3 +87,54 @@ def test_a_crew_runs_every_line_of_the_procfile_and_ends_only_its_own(tmp_path: 
 
 def test_the_procfile_has_the_processes_that_are_needed(tmp_path: Path) -> None:
     assert {"receiver", "worker", "reconciler"} <= set(Crew({}, tmp_path).commands)
+
+
+# --- joining a house that runs
+
+
+def a_running_house(folder: Path, **told: str) -> Path:
+    """Leave the file that a running `ratchet up` leaves, and return its folder."""
+    (folder / ENVIRONMENT).write_text("".join(f"{name}={value}\n" for name, value in told.items()))
+    return folder
+
+
+@pytest.fixture
+def adopted(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return what would be adopted, with nothing given to this process."""
+    for name in NOT_GIVEN:
+        monkeypatch.setenv(name, "")
+    into: dict[str, str] = {}
+    monkeypatch.setattr("settings.adopt", into.update)
+    return into
+
+
+UP = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h", "RATCHET_SECRET_KEYS": "made"}
+
+
+def test_a_second_terminal_learns_everything_of_a_running_house(tmp_path: Path, adopted: dict[str, str]) -> None:
+    assert join_running(a_running_house(tmp_path, **UP))
+    assert adopted == UP
+
+
+def test_a_second_terminal_that_was_given_the_same_database_learns_the_rest(
+    tmp_path: Path, adopted: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", UP["DATABASE_URL"])
+    monkeypatch.setenv("REDIS_URL", "redis://other")
+
+    assert join_running(a_running_house(tmp_path, **UP))
+    assert adopted == {"RATCHET_SECRET_KEYS": "made"}
+
+
+def test_whoever_was_given_another_database_learns_nothing(
+    tmp_path: Path, adopted: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h/another")
+
+    assert not join_running(a_running_house(tmp_path, **UP))
+    assert adopted == {}
+
+
+def test_where_no_house_runs_nothing_is_learned(tmp_path: Path, adopted: dict[str, str]) -> None:
+    assert not join_running(tmp_path)
+    assert adopted == {}
