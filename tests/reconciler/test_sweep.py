@@ -184,11 +184,11 @@ def test_while_nobody_works_the_queue_does_not_grow_without_end(monkeypatch: pyt
 def test_while_nobody_applies_the_queue_of_events_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler.sweep, "LONGEST_BACKLOG", 5)
     an_inbox_event(an_integration(), news())
-    _grow_older("inbox_event", "received_at", FORGOTTEN_AFTER)
+    _grow_older("inbox_new", "received_at", FORGOTTEN_AFTER)
 
     for _ in range(50):
         sweep_inbox()
-        _grow_older("inbox_event", "swept_at", SWEPT_AGAIN_AFTER)
+        _grow_older("inbox_new", "swept_at", SWEPT_AGAIN_AFTER)
 
     assert broker.client.llen(f"{NAMESPACE}:apply") == 6
 
