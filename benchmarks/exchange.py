@@ -3,14 +3,12 @@
 They share the machine with what they measure, so they may cost little: on uvloop each took an eighth more.
 """
 
-import re
 import select
 import socket
 from typing import Final
 
 PIECE: Final = 64 * 1024
 """Bytes read at once."""
-_LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 class Peers:
@@ -66,7 +64,15 @@ def received(peer: socket.socket) -> bytes:
         return b""
 
 
+def field(head: bytes, name: bytes) -> bytes:
+    """Return a field of a head, and nothing where it has none. `name` in lower case.
+
+    Found in what all is lower case of: a pattern that ignores case looks at every byte on its own.
+    """
+    start = head.lower().find(b"\r\n%b:" % name) + len(name) + 3
+    return head[start : head.index(b"\r\n", start)].strip() if start > len(name) + 2 else b""
+
+
 def body_length(head: bytes) -> int:
     """Return how long the body behind a head is."""
-    found = _LENGTH.search(head)
-    return int(found.group(1)) if found else 0
+    return int(field(head, b"content-length") or 0)

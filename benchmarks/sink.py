@@ -6,7 +6,6 @@ POST /hang is never answered.
 
 import gc
 import os
-import re
 import socket
 import sys
 import time
@@ -14,9 +13,8 @@ from typing import Final
 
 import orjson
 
-from benchmarks.exchange import Peers, body_length, received, send
+from benchmarks.exchange import Peers, body_length, field, received, send
 
-_ID: Final = re.compile(rb"webhook-id: *([^\r]+)", re.IGNORECASE)
 _NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -33,9 +31,8 @@ class Ledger:
         """Count one POST."""
         self.requests += 1
         self.last_at = time.monotonic()
-        found = _ID.search(head)
-        if found:
-            self.first_times.setdefault(found.group(1), self.last_at)
+        if name := field(head, b"webhook-id"):
+            self.first_times.setdefault(name, self.last_at)
 
     def answer(self, path: bytes) -> bytes:
         """Return the body for a question."""

@@ -57,8 +57,8 @@ def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
             ground.start("benchmarks.serve", "tasks", place=ground.naive),
         ]
         try:
-            for _ in range(rounds):
-                payouts = int(REAL_PAYOUTS_PER_SECOND * seconds)
+            payouts = int(REAL_PAYOUTS_PER_SECOND * seconds)
+            for _ in range(rounds + 1):
                 rate, outcome = through(ground, ground.real, "receiver", payouts, seconds)
                 values["ratchet"].append(rate)
                 acknowledged.append(outcome.p99_ms)
@@ -66,11 +66,12 @@ def measure(ground: Ground, seconds: float, rounds: int) -> list[Figure]:
                 values["bare"].append(_bare(ground, payouts, seconds))
         finally:
             ground.stop(*started)
-    figure = Figure("story", "events/s, POST to receipt", values)
+    # The first round made what a server that runs has long had: log files to use again, connections, statements.
+    figure = Figure("story", "events/s, POST to receipt", {name: rates[1:] for name, rates in values.items()})
     figure.ratio("ratchet", "naive", 30)
     figure.ratio("ratchet", "bare", 0.20)
     figure.notes.append("In every run accepted = applied, and the partner had each event exactly once.")
-    figure.notes.append(f"Acknowledged meanwhile: p99 {percentile(acknowledged, 0.5):.0f} ms.")
+    figure.notes.append(f"Acknowledged meanwhile: p99 {percentile(acknowledged[1:], 0.5):.0f} ms.")
     return [figure]
 
 
