@@ -1,10 +1,12 @@
 """Hand a payout over to its gateway, once. A lost answer is an unknown outcome: it is asked about, not retried.
 
-`begin` commits `sending` before the request leaves; a crash afterwards leaves `sending`, which counts as unknown. Where
-the gateway wants something prepared first, what was prepared is committed with it: after a crash it is the only thread
-that leads to the payout.
+`begin` commits `sending` before the request leaves; a crash afterwards leaves `sending`, which counts as unknown. Call
+it when the request is the next thing to happen: the gateway's visibility window runs from there, and what left after
+its end might be paid twice. Where the gateway wants something prepared first, what was prepared is committed with it:
+after a crash it is the only thread that leads to the payout.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -30,6 +32,12 @@ class HandOver:
     order: Order = field(repr=False)
     begun_at: datetime | None
     """Since when it is `sending`, by this process alone. None: it is unsent still, and wants to be prepared first."""
+
+
+def unsent(session: Session, payout_ids: Sequence[str]) -> list[tuple[str, int]]:
+    """Return those of these payouts that have not left, each with its integration."""
+    waiting = select(Payout.id, Payout.integration_id).where(col(Payout.id).in_(payout_ids))
+    return list(session.exec(waiting.where(Payout.submission == SubmissionState.UNSENT)))
 
 
 def begin(session: Session, payout_id: str, now: datetime, prepared: Memento | None = None) -> HandOver | None:
