@@ -1,7 +1,7 @@
 """The apply actor: one poison event, a queue that is away, a database that is away."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -24,6 +24,7 @@ from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.outbox import Carrier
 from payouts.apply import Applied, apply_events
+from payouts.reapply import reapply
 from reconciler.sweep import sweep_outbox
 from tests.factories import (
     a_payout,
@@ -103,9 +104,9 @@ def test_a_poison_event_that_is_mended_can_be_applied_again(
         broken.setattr(workers.apply, "apply_events", _raises(ValueError()))
         apply(ids)
     with transaction() as session:
-        session.connection().execute(text("UPDATE inbox_event SET state = 'new'"))
+        again = reapply(session, ids, by="cli:ada", now=datetime.now(UTC))
 
-    apply(ids)
+    apply(again)
 
     assert [get_inbox_event(event_id).state for event_id in ids] == [InboxState.APPLIED] * 2
 
