@@ -37,7 +37,7 @@ class AuditLine(SQLModel, table=True, metadata=metadata):
     action: str
     """What was done, as past-tense words: `payout.created`, `switch.thrown`."""
     entity: str
-    """To what: a public id, or `integration:SLUG`, `operator:NAME`."""
+    """To what: a public id, or `integration:SLUG`, `operator:NAME`, `inbox:ID`."""
     before: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
     after: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
     request_id: str | None = None

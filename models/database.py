@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import orjson
@@ -31,6 +32,12 @@ metadata: Final[MetaData] = SQLModel.metadata
 
 LOCK_TIMEOUT_MS: Final = 10_000
 """Nobody holds a row lock while thinking, so a longer wait is a fault to be seen and retried."""
+
+KEEPALIVES: Final = MappingProxyType(
+    {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+)
+"""Of a connection to PostgreSQL, in seconds and milliseconds. A network that swallows packets is given up after about
+ten seconds; as the system has it, whoever asks over such a connection waits for a quarter of an hour."""
 
 RESTED_SECONDS: Final = 0.25
 """PostgreSQL does not restart in less: a connection that was used since then need not be asked whether it stands."""
@@ -62,7 +69,11 @@ def _engine() -> Engine:
         json_deserializer=orjson.loads,
         hide_parameters=True,  # a failed statement is logged with its error, never with a partner's rows
         # Compiling a statement takes longer than any of ours may take.
-        connect_args={"connect_timeout": 3, "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC -c jit=off"},
+        connect_args={
+            "connect_timeout": 3,
+            "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC -c jit=off",
+            **KEEPALIVES,
+        },
     )
     event.listen(made, "checkin", _note_use)
     event.listen(made, "checkout", partial(_check, made))

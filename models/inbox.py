@@ -28,7 +28,7 @@ class InboxState(StrEnum):
     CONFLICT = "conflict"
     """The gateway sent another body under an event key that we had already: an alarm, never applied."""
     POISON = "poison"
-    """Applying it fails on our side: for an engineer, then `reapply`."""
+    """Applying it fails on our side: for an engineer, then `ratchet inbox reapply`."""
 
 
 class InboxEvent(SQLModel, table=True, metadata=metadata):

@@ -105,7 +105,8 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     for standing in standings:
         question, answer = silent[standing.id]
         _ask_later(standing, "not_found" if isinstance(answer, NotFound) else f"unavailable: {answer}", now)
-        is_unconfirmed = standing.submission in _UNCONFIRMED  # still: a webhook may have come while we asked
+        # Still, and of the same submission: while we asked, a webhook may have come, or it may have left anew.
+        is_unconfirmed = standing.submission in _UNCONFIRMED and standing.submitted_at == question.submitted_at
         if is_unconfirmed and isinstance(answer, NotFound) and question.was_never_received(now):
             standing.submission = SubmissionState.NOT_RECEIVED
     write(session, standings)

@@ -1,10 +1,12 @@
 """Hand a payout over to its gateway, once. A lost answer is an unknown outcome: it is asked about, not retried.
 
-`begin` commits `sending` before the request leaves; a crash afterwards leaves `sending`, which counts as unknown. Where
-the gateway wants something prepared first, what was prepared is committed with it: after a crash it is the only thread
-that leads to the payout.
+`begin` commits `sending` before the request leaves; a crash afterwards leaves `sending`, which counts as unknown. Call
+it when the request is the next thing to happen: the gateway's visibility window runs from there, and what left after
+its end might be paid twice. Where the gateway wants something prepared first, what was prepared is committed with it:
+after a crash it is the only thread that leads to the payout.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -35,21 +37,24 @@ class HandOver:
     """Since when it is `sending`, by this process alone. None: it is unsent still, and wants to be prepared first."""
 
 
-def begin(
-    session: Session,
-    payout_id: str,
-    now: datetime,
-    prepared: Memento | None = None,
-    *,
-    leased_until: datetime | None = None,
-) -> HandOver | None:
+def unsent(session: Session, payout_ids: Sequence[str], leased_until: datetime | None = None) -> list[tuple[str, int]]:
+    """Return those of these payouts that have not left, each with its integration.
+
+    What was taken because it was due, and has another next poll than `leased_until` by now, was taken anew or tried
+    since: whoever did that has it submitted.
+    """
+    waiting = select(Payout.id, Payout.integration_id).where(col(Payout.id).in_(payout_ids))
+    waiting = waiting.where(Payout.submission == SubmissionState.UNSENT)
+    return list(session.exec(waiting.where(Payout.next_poll_at == leased_until) if leased_until else waiting))
+
+
+def begin(session: Session, payout_id: str, now: datetime, prepared: Memento | None = None) -> HandOver | None:
     """Mark an unsent payout as `sending`, with what was `prepared` for it. None when it is not ours to send.
 
-    Where the gateway wants it prepared and it was not, nothing is marked: prepare it and begin again. What was taken
-    because it was due, and has another next poll than `leased_until` by now, was tried since: it waits for that.
+    Where the gateway wants it prepared and it was not, nothing is marked: prepare it and begin again.
     """
     payout = session.exec(select(Payout).where(Payout.id == payout_id).with_for_update(skip_locked=True)).one_or_none()
-    if payout is None or not _may_leave(payout, now) or leased_until not in (None, payout.next_poll_at):
+    if payout is None or not _may_leave(payout, now):
         return None
     try:
         integration = connected(session, [payout.integration_id])[payout.integration_id]

@@ -19,6 +19,8 @@ from models.sealed import CannotOpen
 FRESH_SECONDS: Final = 3.0
 OLD_SECONDS: Final = 10.0
 """After so long a quiet a webhook waits for the renewal: meanwhile a secret may have been revoked."""
+RENEWAL_SECONDS: Final = 3.0
+"""A renewal that takes longer has failed, and another is tried: the database may have vanished without a word."""
 ASK_AGAIN_SECONDS: Final = 0.5
 """At most this often for a slug that nobody knows, so that strangers cannot make us query at their pace."""
 
@@ -94,7 +96,8 @@ class Directory:
 
     async def _renew(self) -> None:
         try:
-            self._listeners = await asyncio.to_thread(self._load)
+            async with asyncio.timeout(RENEWAL_SECONDS):
+                self._listeners = await asyncio.to_thread(self._load)
             self._loaded_at = time.monotonic()
             self._failure = None
         except Exception as error:  # noqa: BLE001 (what we know stays true enough while the database is away)

@@ -1,9 +1,32 @@
-"""One JSON object per log line: a static dotted name, ids as keywords, never a secret or a raw body."""
+"""One JSON object per log line: a static dotted name, ids as keywords, never a secret or a raw body.
+
+An error is told by its frames and its class. Its own words are left out, for they quote what it stumbled over: Python's
+a piece of a body, PostgreSQL's a whole row.
+"""
 
 import logging
 import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import Any, Final
 
 import structlog
+from structlog.typing import EventDict, ExcInfo
+
+
+def _told(exc_info: ExcInfo) -> str:
+    """Return a traceback without words; what an error was caused by comes before it, as Python prints it."""
+    told: dict[int, str] = {}
+    error: BaseException | None = exc_info[1]
+    while error is not None and id(error) not in told:  # an error may be raised from itself
+        kind = type(error)
+        told[id(error)] = f"{''.join(traceback.format_tb(error.__traceback__))}{kind.__module__}.{kind.__qualname__}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n".join(reversed(told.values()))
+
+
+frames_and_kinds: Final = structlog.processors.ExceptionRenderer(_told)
 
 
 def configure(process: str, level: str = "info") -> None:
@@ -14,7 +37,7 @@ def configure(process: str, level: str = "info") -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            frames_and_kinds,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -27,10 +50,11 @@ def configure(process: str, level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.stdlib.add_logger_name,
+            _without_arguments,
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
+            frames_and_kinds,
             structlog.processors.JSONRenderer(),
         ],
     )
@@ -38,3 +62,21 @@ def configure(process: str, level: str = "info") -> None:
     lines.setFormatter(formatter)
     logging.root.handlers = [lines]
     logging.root.setLevel(max(number, logging.WARNING))
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+
+
+def _without_arguments(_: Any, __: str, event: EventDict) -> EventDict:
+    """Cut what asyncio says of a task or a callback that failed: it goes on with the repr of its error or arguments."""
+    if event["logger"] == "asyncio":
+        event["event"] = event["event"].partition("\n")[0].partition("(")[0]
+    return event
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    structlog.get_logger(__name__).critical("error.uncaught", exc_info=(kind, error, frames))
+
+
+def _uncaught_in_thread(died: threading.ExceptHookArgs) -> None:
+    if died.exc_type is not SystemExit:
+        structlog.get_logger(__name__).critical("error.uncaught", exc_info=died.exc_value)

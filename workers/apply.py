@@ -6,7 +6,7 @@ from typing import Final
 
 import dramatiq
 import structlog
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from models.database import transaction
 from payouts.apply import Applied, apply_events, set_poison_aside
@@ -17,6 +17,9 @@ from workers.deliver import carrier, carry, send_deliver
 
 QUEUE: Final = "apply"
 LARGEST_MESSAGE: Final = 500
+BLAMED: Final = (DataError, IntegrityError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What an event can bring about. Whatever else the database says no to, it would say to every event: it is away, a lock
+was not to be had, its schema is behind, a grant is missing. That is raised, and the sweep comes back to these rows."""
 
 _log = structlog.get_logger(__name__)
 
@@ -38,9 +41,7 @@ def _apply(ids: Sequence[int]) -> None:
         with transaction() as session:
             now = datetime.now(UTC)
             applied = apply_events(session, ids, now, carrier(now))
-    except OperationalError:
-        raise  # the database is away or a lock was not to be had: the sweep comes back to these rows
-    except (DBAPIError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except BLAMED as error:
         _apply_apart(ids, error)
         return
     _report(applied)

@@ -11,40 +11,34 @@ import structlog
 from connectors._base import GatewayUnavailable, Memento, OutcomeUnknown, Rejected, Submission
 from models.database import transaction
 from payouts.observe import Observed
-from payouts.submit import HandOver, begin, conclude, conclude_unknown, conclude_unsent
+from payouts.submit import HandOver, begin, conclude, conclude_unknown, conclude_unsent, unsent
 from workers.apply import queue_what_follows
 from workers.broker import broker
 from workers.outside import outside
 
 QUEUE: Final = "submit"
 LARGEST_MESSAGE: Final = 8
-"""Each is a transaction of its own, and other threads are to have their share."""
+"""So that several workers have a share of what is created at once."""
+
+_in_line: Final[set[str]] = set()
+"""Who waits for a turn here: what is found due again meanwhile, as it is every half minute, lines up once."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dramatiq.actor(broker=broker, queue_name=QUEUE)
 def submit(payout_id: str, leased_until: str | None = None) -> None:
-    """Submit one payout. `sending` is committed before the request that pays leaves.
+    """Submit one payout in its turn. Returns at once.
 
     A message that waited until its payout was taken anew, or tried, is too late and submits nothing.
     """
-    lease = datetime.fromisoformat(leased_until) if leased_until else None
-    with transaction() as session:
-        hand_over = begin(session, payout_id, datetime.now(UTC), leased_until=lease)
-    if hand_over:
-        call = _submit(hand_over) if hand_over.begun_at else _prepare(hand_over)
-        outside().start(hand_over.integration.id, call)
+    _line_up([payout_id], datetime.fromisoformat(leased_until) if leased_until else None)
 
 
 @dramatiq.actor(broker=broker, queue_name=QUEUE)
 def submit_each(payout_ids: list[str]) -> None:
-    """Submit payouts one by one. One that stumbles keeps no other from leaving, and is looked at again by the sweep."""
-    for payout_id in payout_ids:
-        try:
-            submit(payout_id)
-        except Exception:  # noqa: BLE001 (reported in full)
-            _log.exception("payout.not_begun", payout=payout_id)
+    """Submit payouts one by one, each in its turn. One that stumbles keeps no other from leaving."""
+    _line_up(payout_ids)
 
 
 def send_submits(payout_ids: Sequence[str]) -> None:
@@ -56,6 +50,22 @@ def send_submits(payout_ids: Sequence[str]) -> None:
 def send_submit(payout_id: str, leased_until: datetime | None = None) -> None:
     """Queue one unsent payout; if it was taken, with its lease. Raises one of `QueueAway` while Redis is away."""
     submit.send(payout_id, leased_until.isoformat() if leased_until else None)
+
+
+def _line_up(payout_ids: Sequence[str], leased_until: datetime | None = None) -> None:
+    """Have unsent payouts wait for their turn: nothing is marked before, for a line may be longer than any window."""
+    with transaction() as session:
+        waiting = unsent(session, [each for each in payout_ids if each not in _in_line], leased_until)
+    for payout_id, integration_id in waiting:
+        _in_line.add(payout_id)
+        outside().start(integration_id, _hand_over(payout_id))
+
+
+async def _hand_over(payout_id: str) -> None:
+    """Submit a payout whose turn has come. `sending` is committed just before the request that pays leaves."""
+    _in_line.discard(payout_id)
+    if hand_over := await asyncio.to_thread(_begin, payout_id):
+        await (_submit(hand_over) if hand_over.begun_at else _prepare(hand_over))
 
 
 async def _prepare(hand_over: HandOver) -> None:
@@ -70,13 +80,13 @@ async def _prepare(hand_over: HandOver) -> None:
     else:
         if isinstance(prepared, Rejected):
             await asyncio.to_thread(_turn_down, hand_over, prepared)
-        elif begun := await asyncio.to_thread(_begin, hand_over, prepared):
+        elif begun := await asyncio.to_thread(_begin, hand_over.payout_id, prepared):
             await _submit(begun)
 
 
-def _begin(hand_over: HandOver, prepared: Memento) -> HandOver | None:
+def _begin(payout_id: str, prepared: Memento | None = None) -> HandOver | None:
     with transaction() as session:
-        return begin(session, hand_over.payout_id, datetime.now(UTC), prepared)
+        return begin(session, payout_id, datetime.now(UTC), prepared)
 
 
 def _postpone(hand_over: HandOver, reason: str) -> None:

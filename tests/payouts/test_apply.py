@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from connectors._base import PayoutUpdate
 from connectors.paycore import PayCore
@@ -13,6 +14,7 @@ from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.payout import Payout
 from payouts.apply import Applied, apply_events, set_poison_aside
+from telemetry import logs
 from tests.concurrency import at_once
 from tests.connectors.samples import mollie, paycore
 from tests.factories import (
@@ -112,10 +114,15 @@ def test_why_an_event_was_set_aside_names_no_value_of_its_body(database: None, m
     unreadable = an_inbox_event(integration, _invoice(payout, "teleported"))
     poison = an_inbox_event(integration, _invoice(payout, fee=4711))
 
-    _apply(unreadable, poison)
+    with capture_logs([logs.frames_and_kinds]) as lines:
+        _apply(unreadable, poison)
 
     assert get_inbox_event(unreadable).detail == "status is a word we do not know"
     assert get_inbox_event(poison).detail == "parse: ZeroDivisionError"
+    assert [line["event"] for line in lines] == ["inbox.unreadable", "inbox.poison"]
+    assert "in broken" in lines[1]["exception"]
+    assert "4711" not in str(lines)
+    assert "teleported" not in str(lines)
 
 
 def test_the_first_body_under_an_event_key_counts_and_the_second_is_an_alarm(database: None) -> None:

@@ -319,6 +319,21 @@ def test_absence_becomes_a_statement_only_after_the_visibility_window(
     assert get_payout(payout.id).status == PayoutStatus.PENDING
 
 
+def test_absence_of_a_submission_says_nothing_about_a_later_one(database: None) -> None:
+    payout = a_payout(reference=None, submission=SubmissionState.SENDING, submitted_at=NOW)
+    later = NOW + 2 * WINDOW
+    with transaction() as session:
+        asked = questions(session, [payout.id])
+    _change_submission(payout, SubmissionState.UNSENT)  # it had not left, and leaves while we ask about it
+    with transaction() as session:
+        assert begin(session, payout.id, later)
+
+    with transaction() as session:
+        learn(session, [(asked[0], NotFound())], later)
+
+    assert get_payout(payout.id).submission == SubmissionState.SENDING
+
+
 def _change_submission(payout: Payout, submission: SubmissionState) -> None:
     with transaction() as session:
         row = session.get(Payout, payout.id)

@@ -32,9 +32,14 @@ class Register:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
+    def swallows(self) -> threading.Event:
+        """Answer no read from now on, until `may_answer` is another event; those that began wait for this one."""
+        self.may_answer.clear()
+        return self.may_answer
+
     def __call__(self) -> Mapping[str, Listener]:
         self.loads += 1
-        self.may_answer.wait(20)
+        assert self.may_answer.wait(20)
         if self.is_away:
             raise ConnectionError("away")
         return {slug: a_listener(slug, n) for n, slug in enumerate(self.slugs, 1)}
@@ -173,6 +178,52 @@ def test_after_a_long_quiet_the_first_webhook_waits_for_the_renewal(pace: Callab
         return await directory.find("paycore")
 
     assert run(register, work) is None
+
+
+def test_a_database_that_swallows_questions_holds_nobody_up_and_is_found_again_by_itself(
+    pace: Callable[..., None],
+) -> None:
+    pace(fresh=0.0, ask_again=0.0, old=0.0, renewal=0.05)
+    register = Register("paycore")
+
+    async def work(directory: Directory) -> None:
+        await directory.find("paycore")
+        stuck = register.swallows()
+        started = time.monotonic()
+        for _ in range(5):
+            assert await directory.find("paycore")
+        with pytest.raises(TimeoutError):
+            await directory.find("perhaps-new")
+        assert time.monotonic() - started < 2
+        register.slugs.append("perhaps-new")
+        register.may_answer = threading.Event()
+        register.may_answer.set()
+        try:
+            assert await directory.find("perhaps-new")
+            assert await directory.find("paycore")
+        finally:
+            stuck.set()
+
+    run(register, work)
+
+
+def test_an_answer_that_nobody_waited_for_does_not_overwrite_a_later_one(pace: Callable[..., None]) -> None:
+    pace(fresh=0.0, ask_again=0.0, renewal=0.05)
+    register = Register("paycore")
+
+    async def work(directory: Directory) -> Listener | None:
+        stuck = register.swallows()
+        with pytest.raises(TimeoutError):
+            await directory.find("paycore")
+        register.may_answer = threading.Event()
+        register.may_answer.set()
+        assert await directory.find("paycore")
+        register.slugs.clear()
+        stuck.set()
+        await asyncio.sleep(0.05)
+        return directory._listeners.get("paycore")
+
+    assert run(register, work)
 
 
 def test_metrics_get_a_slug_for_every_id() -> None:

@@ -1,6 +1,7 @@
 """The answers of the gateways' door, as the architecture lists them, and what stands in the database afterwards."""
 
 import base64
+import contextlib
 import json
 import re
 import select
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -431,6 +433,39 @@ def test_while_postgresql_is_away_it_is_503_and_afterwards_200_again(own_postgre
     assert {(reply.status, reply.code) for reply in while_away} == {(503, "not_stored")}
     assert all(int(reply.headers["retry-after"]) > 0 for reply in while_away)
     assert _count(own_postgres) == 2
+
+
+def test_while_postgresql_answers_nothing_at_all_it_is_503_within_seconds_and_afterwards_200_again(
+    own_postgres: Postgres,
+) -> None:
+    with a_door_process(DATABASE_URL=own_postgres.url()) as door:
+        assert door.post("paycore", news("cpoi_quiet")).status == 200
+        with _frozen(own_postgres):
+            asked = time.monotonic()
+            wait_until(lambda: door.post("stranger", news("cpoi_frozen")).status == 503)
+            known = door.post("paycore", news("cpoi_frozen"))
+            waited = time.monotonic() - asked
+
+        wait_until(lambda: door.post("paycore", news("cpoi_frozen")).status == 200)
+        wait_until(lambda: door.post("stranger", news("cpoi_frozen")).status == 404)
+
+    assert (known.status, known.code) == (503, "not_stored")
+    assert waited < 12
+
+
+@contextlib.contextmanager
+def _frozen(server: Postgres) -> Iterator[None]:
+    """Stop every process of PostgreSQL without ending it: connections stand, and nothing answers on them."""
+    assert server.process
+    postmaster = psutil.Process(server.process.pid)
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 def test_a_door_that_starts_before_postgresql_serves_once_it_is_there(own_postgres: Postgres) -> None:

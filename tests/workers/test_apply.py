@@ -1,22 +1,30 @@
 """The apply actor: one poison event, a queue that is away, a database that is away."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 import redis
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlmodel import Session
 from structlog.testing import capture_logs
 
 import workers.apply
 from models.database import transaction
-from models.inbox import InboxState, renewing
+from models.inbox import InboxState
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.outbox import Carrier
 from payouts.apply import Applied, apply_events
+from payouts.reapply import reapply
 from reconciler.sweep import sweep_outbox
 from tests.factories import (
     a_payout,
@@ -46,7 +54,7 @@ def some_events(integration: Integration, number: int) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [1, 2, 21])
-@pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, AttributeError])
+@pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError])
 def test_one_poison_event_is_set_aside_and_its_batch_goes_on(
     integration: Integration, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
@@ -96,9 +104,9 @@ def test_a_poison_event_that_is_mended_can_be_applied_again(
         broken.setattr(workers.apply, "apply_events", _raises(ValueError()))
         apply(ids)
     with transaction() as session:
-        session.connection().execute(text(renewing("SELECT event_id FROM inbox_set_aside")))
+        again = reapply(session, ids, by="cli:ada", now=datetime.now(UTC))
 
-    apply(ids)
+    apply(again)
 
     assert [get_inbox_event(event_id).state for event_id in ids] == [InboxState.APPLIED] * 2
 
@@ -113,6 +121,42 @@ def test_a_database_that_is_away_leaves_the_events_new(
         apply(ids)
 
     assert {get_inbox_event(event_id).state for event_id in ids} == {InboxState.NEW}
+
+
+@pytest.mark.parametrize("error", [ProgrammingError, InterfaceError, InternalError, NotSupportedError])
+def test_a_fault_of_ours_in_the_database_blames_no_event(
+    integration: Integration, monkeypatch: pytest.MonkeyPatch, error: type[DBAPIError]
+) -> None:
+    ids = some_events(integration, 3)
+    monkeypatch.setattr(workers.apply, "apply_events", _raises(error("SELECT", {}, Exception("ours"))))
+
+    with pytest.raises(error):
+        apply(ids)
+
+    assert {get_inbox_event(event_id).state for event_id in ids} == {InboxState.NEW}
+
+
+def test_a_schema_behind_the_code_sets_nothing_aside_and_once_it_is_there_all_of_it_applies(
+    integration: Integration,
+) -> None:
+    ids = some_events(integration, 3)
+    _rename("observation", "observation_of_yesterday")
+    try:
+        with pytest.raises(ProgrammingError):
+            apply(ids)
+        meanwhile = {get_inbox_event(event_id).state for event_id in ids}
+    finally:
+        _rename("observation_of_yesterday", "observation")
+
+    apply(ids)
+
+    assert meanwhile == {InboxState.NEW}
+    assert {get_inbox_event(event_id).state for event_id in ids} == {InboxState.APPLIED}
+
+
+def _rename(table: str, name: str) -> None:
+    with transaction() as session:
+        session.connection().execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
 
 
 def test_an_event_is_applied_once_however_often_it_is_queued(integration: Integration) -> None:

@@ -8,9 +8,7 @@ import redis
 from structlog.testing import capture_logs
 
 from workers import soon
-from workers import submit as submitting
 from workers.soon import Gatherer
-from workers.submit import submit_each
 
 
 def test_what_comes_while_another_message_is_under_way_goes_in_one() -> None:
@@ -74,18 +72,3 @@ def test_a_queue_that_hangs_holds_up_nobody_and_what_waits_is_bounded(monkeypatc
 
     assert sent == ["first", *(f"{number}" for number in range(100))]
     assert [line["ids"] for line in lines if line["event"] == "soon.left_to_sweep"] == [900]
-
-
-def test_of_several_payouts_one_that_stumbles_keeps_no_other_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[str] = []
-
-    def begin(payout_id: str) -> None:
-        begun.append(payout_id)
-        if payout_id == "pay_2":
-            raise ZeroDivisionError("planted")
-
-    monkeypatch.setattr(submitting, "submit", begin)
-
-    submit_each(["pay_1", "pay_2", "pay_3"])
-
-    assert begun == ["pay_1", "pay_2", "pay_3"]
