@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from connectors import connector_class
+from payouts.silence import is_a_duration
 
 HINT: Final = "--option"
 MAY_BE_NONE: Final = frozenset({"tolerance_seconds", "lookback_days"})
@@ -37,6 +38,8 @@ def _value(name: str, text: str, defaults: Mapping[str, Any]) -> Any:
     default = defaults[name]
     if isinstance(default, bool):
         return _flag(name, text)
+    if isinstance(default, Mapping):
+        return _hours(name, text, default)
     if isinstance(default, tuple):
         return [part.strip() for part in text.split(",") if part.strip()]
     if not isinstance(default, int):
@@ -52,3 +55,17 @@ def _flag(name: str, text: str) -> bool:
     if text.lower() not in YES | NO:
         raise click.BadParameter(f"{name} wants yes or no", param_hint=HINT)
     return text.lower() in YES
+
+
+def _hours(name: str, text: str, defaults: Mapping[str, float]) -> dict[str, float]:
+    try:
+        hours = {
+            status.strip(): float(number) for status, _, number in (part.partition("=") for part in text.split(","))
+        }
+    except ValueError:
+        hours = {}
+    if not hours or not all(status in defaults and is_a_duration(number) for status, number in hours.items()):
+        raise click.BadParameter(
+            f"{name} wants hours for any of {', '.join(defaults)}, like pending=12,broadcast=36.5", param_hint=HINT
+        )
+    return hours

@@ -298,7 +298,7 @@ class Connector(ABC):
             PayoutStatus.BROADCAST: timedelta(days=2),
         }
     )
-    """How long a payout normally stays in each status in flight; beyond it, it is stuck."""
+    """How long a payout normally stays in each status in flight; beyond it, it is stuck. Option `silence_hours`."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -307,9 +307,9 @@ class Connector(ABC):
     @classmethod
     def options(cls) -> Mapping[str, Any]:
         """Return every assumption that an integration may override, with its default."""
-        if not cls.SUPPORTS_PAYOUTS:
-            return cls.OPTIONS
-        return {**cls.OPTIONS, "visibility_minutes": cls.VISIBILITY_WINDOW // timedelta(minutes=1)}
+        hours = {status: span / timedelta(hours=1) for status, span in {**Connector.SILENCE, **cls.SILENCE}.items()}
+        window = {"visibility_minutes": cls.VISIBILITY_WINDOW // timedelta(minutes=1)} if cls.SUPPORTS_PAYOUTS else {}
+        return {**cls.OPTIONS, **window, "silence_hours": hours}
 
     @property
     def visibility_window(self) -> timedelta:

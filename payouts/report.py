@@ -123,16 +123,12 @@ class StuckReport:
         numbers, sums = self._sum("currency", "number"), self._sum("currency", "amount_minor")
         return {currency: (numbers[currency], amount_text(sums[currency], currency)) for currency in sorted(numbers)}
 
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+    def summary(self) -> dict[str, Any]:
+        """Return the totals and when they were true as JSON values."""
         sums = {name: {"number": number, "amount": amount} for name, (number, amount) in self.by_currency.items()}
         reasons = {reason.value: number for reason, number in self.by_reason.items()}
         by = {"by_reason": reasons, "by_gateway": self.by_gateway, "by_currency": sums}
-        return {
-            "stuck": [payout.document() for payout in self.stuck],
-            "totals": {"number": self.total, **by},
-            "as_of": rfc3339(self.as_of),
-        }
+        return {"totals": {"number": self.total, **by}, "as_of": rfc3339(self.as_of)}
 
     def _sum(self, key: str, value: str) -> dict[Any, int]:
         sums: dict[Any, int] = {}

@@ -65,14 +65,15 @@ def _own(slug: str, silence_hours: object) -> dict[PayoutStatus, timedelta]:
         return {}
     own = {}
     for status, hours in silence_hours.items():
-        if status in IN_FLIGHT and _is_a_duration(hours):
+        if status in IN_FLIGHT and is_a_duration(hours):
             own[PayoutStatus(status)] = timedelta(hours=hours)
         else:
             _tell_once("integration.silence_ignored", slug, str(status)[:32])
     return own
 
 
-def _is_a_duration(hours: object) -> bool:
+def is_a_duration(hours: object) -> bool:
+    """Tell whether it is a number of hours that a payout may be silent for: more than none, at most `LONGEST_HOURS`."""
     is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
     return is_number and math.isfinite(hours) and 0 < hours <= LONGEST_HOURS  # type: ignore[arg-type, operator]
 

@@ -4,8 +4,10 @@ Stuck is: in flight and silent beyond what is normal for the gateway and the sta
 handed over with an outcome that is still unknown after `UNCONFIRMED_AFTER`; or never received by the gateway.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -24,13 +26,34 @@ UNCONFIRMED_AFTER: Final = timedelta(minutes=15)
 FAILING_POLLS: Final = 3
 """In a row; one or two may be the network."""
 
+AT_A_TIME: Final = 1_000
+"""Rows in memory while all of them are walked."""
+
 _EVERYTHING: Final = Filters()
 
 
 def find_stuck(session: Session, now: datetime, filters: Filters = _EVERYTHING, limit: int = 200) -> StuckReport:
     """Return at most `limit` stuck payouts that pass `filters`, with totals over all of them."""
     silences = read_silences(session)
-    parameters = {
+    rows = session.connection().execute(_FIND, _parameters(silences, now, filters, limit)).all()
+    return StuckReport(now, tuple(_stuck(row, now) for row in rows if row.id), _groups(rows[0]), tuple(silences))
+
+
+def walk_stuck(
+    session: Session, now: datetime, filters: Filters = _EVERYTHING
+) -> tuple[StuckReport, Iterator[StuckPayout]]:
+    """Return the totals alone, and every stuck payout that passes `filters`, to be walked while the session is open."""
+    silences, bounded = read_silences(session), {"yield_per": AT_A_TIME}
+    found = session.connection().execute(_FIND, _parameters(silences, now, filters), execution_options=bounded)
+    first = next(found)
+    report = StuckReport(now, (), _groups(first), tuple(silences))
+    return report, (_stuck(row, now) for row in chain([first], found) if row.id)
+
+
+def _parameters(
+    silences: Sequence[Silence], now: datetime, filters: Filters, limit: int | None = None
+) -> dict[str, Any]:
+    return {
         "now": now,
         "rows": as_json([row for silence in silences for row in _rows(silence)]),
         # No index knows every gateway's own figure: the shortest narrows the search, each row's own decides.
@@ -40,9 +63,10 @@ def find_stuck(session: Session, now: datetime, filters: Filters = _EVERYTHING, 
         "limit": limit,
         **asdict(filters),
     }
-    rows = session.connection().execute(_FIND, parameters).all()
-    groups = tuple(Group(StuckReason(reason), *rest) for reason, *rest in rows[0].groups or ())
-    return StuckReport(now, tuple(_stuck(row, now) for row in rows if row.id), groups, tuple(silences))
+
+
+def _groups(first: Any) -> tuple[Group, ...]:
+    return tuple(Group(StuckReason(reason), *rest) for reason, *rest in first.groups or ())
 
 
 def _rows(silence: Silence) -> list[tuple[Any, ...]]:

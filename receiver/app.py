@@ -10,9 +10,9 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from receiver import health
 from receiver.directory import Directory
 from receiver.gateways import GatewaysDoor
+from receiver.health import Health
 from receiver.hints import Hints
 from receiver.inbox_writer import InboxWriter
 from receiver.problems import on_http_exception
@@ -66,7 +66,7 @@ def _starlette(
     routes: Sequence[BaseRoute], lifespan: object = None, middleware: Sequence[Middleware] = ()
 ) -> Starlette:
     return Starlette(
-        routes=[*health.ROUTES, *routes],
+        routes=[*Health().routes, *routes],
         middleware=middleware,
         lifespan=lifespan,  # type: ignore[arg-type]
         exception_handlers={HTTPException: on_http_exception},

@@ -1,8 +1,7 @@
 """The stuck-payout report: as a page, as CSV and as JSON, with the same filters."""
 
 import csv
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -16,13 +15,13 @@ from models.database import transaction
 from payouts.attention import read_attention
 from payouts.narrowing import choices, narrowed_by
 from payouts.refused import Refused
-from payouts.report import Filters, StuckReport
-from payouts.stuck import find_stuck
+from payouts.report import Filters, StuckPayout, StuckReport
+from payouts.stuck import find_stuck, walk_stuck
 from receiver.operators.pages import page
 from receiver.operators.refusals import Refusal
+from receiver.operators.spool import answer, spool
 
 MOST_SHOWN: Final = 200
-MOST_EXPORTED: Final = 10_000
 
 COLUMNS: Final = (
     "id",
@@ -69,31 +68,36 @@ def show(request: Request, operator: str) -> Response:
 
 
 def as_csv(request: Request, operator: str) -> Response:
-    """Answer the rows as a spreadsheet reads them."""
+    """Answer every row as a spreadsheet reads them."""
     del operator
-    report = _report(request)
-    sheet = io.StringIO()
-    writer = csv.writer(sheet)
-    writer.writerow(COLUMNS)
-    for payout in report.stuck:
-        row = payout.document()
-        writer.writerow([_cell(row[column]) for column in COLUMNS])
+    with spool() as sheet, transaction() as session:
+        report, stuck = _everything(session, request)
+        writer = csv.writer(sheet)
+        writer.writerow(COLUMNS)
+        for payout in stuck:
+            row = payout.document()
+            writer.writerow([_cell(row[column]) for column in COLUMNS])
     headers = {
         "content-disposition": f'attachment; filename="stuck-payouts-{report.as_of:%Y%m%dT%H%M%SZ}.csv"',
         "x-total-count": str(report.total),
     }
-    return Response(sheet.getvalue(), media_type="text/csv", headers=headers)
+    return answer(sheet, "text/csv", headers)
 
 
 def as_json(request: Request, operator: str) -> Response:
-    """Answer the rows and the totals as one JSON document."""
+    """Answer every row and the totals as one JSON document."""
     del operator
-    return Response(orjson.dumps(_report(request).document()), media_type="application/json")
+    with spool() as document, transaction() as session:
+        report, stuck = _everything(session, request)
+        document.write('{"stuck":[')
+        for number, payout in enumerate(stuck):
+            document.write("," * bool(number) + orjson.dumps(payout.document()).decode())
+        document.write("]," + orjson.dumps(report.summary()).decode().removeprefix("{"))
+    return answer(document, "application/json")
 
 
-def _report(request: Request) -> StuckReport:
-    with transaction() as session:
-        return find_stuck(session, datetime.now(UTC), _filters(session, request.query_params), MOST_EXPORTED)
+def _everything(session: Session, request: Request) -> tuple[StuckReport, Iterator[StuckPayout]]:
+    return walk_stuck(session, datetime.now(UTC), _filters(session, request.query_params))
 
 
 def _cell(value: object) -> object:

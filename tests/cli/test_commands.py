@@ -320,6 +320,8 @@ def _options_of(slug: str) -> dict[str, object]:
         ("standard_webhooks", "type_path=", {"type_path": ""}),
         ("standard_webhooks", "statuses=paid=delivered", {"statuses": "paid=delivered"}),
         ("fedapay", "visibility_minutes=90", {"visibility_minutes": 90}),
+        ("mollie", "silence_hours=pending=12, broadcast=36.5", {"silence_hours": {"pending": 12, "broadcast": 36.5}}),
+        ("circle", "silence_hours=initiated=0.5", {"silence_hours": {"initiated": 0.5}}),
     ],
 )
 def test_an_option_is_read_in_the_type_of_its_default(connector: str, option: str, value: dict[str, object]) -> None:
@@ -340,6 +342,13 @@ def test_an_option_is_read_in_the_type_of_its_default(connector: str, option: st
         ("stripe", "unheard=1"),
         ("stripe", "tolerance_seconds"),
         ("wise", "visibility_minutes=5"),
+        ("wise", "silence_hours="),
+        ("wise", "silence_hours=12"),
+        ("wise", "silence_hours=pending=soon"),
+        ("wise", "silence_hours=pending=nan"),
+        ("wise", "silence_hours=pending=0"),
+        ("wise", "silence_hours=pending=9000"),
+        ("wise", "silence_hours=delivered=12"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_a_usage_error(connector: str, option: str) -> None:
@@ -360,6 +369,19 @@ def test_options_can_be_changed_and_given_back_and_the_audit_trail_tells() -> No
         line = session.exec(select(AuditLine).where(AuditLine.action == "integration.changed")).one()
     assert (line.before or {})["options"] == {"page_size": 10, "lookback_days": 7}
     assert (line.after or {})["options"] == {"page_size": 20}
+
+
+def test_how_long_a_payout_may_be_silent_is_an_option_of_every_integration() -> None:
+    fedapay = an_integration("fedapay", slug="fedapay-bj")
+    a_payout(fedapay, advanced_at=datetime.now(UTC) - timedelta(hours=12))
+
+    def number_stuck(*change: str) -> int:
+        assert run("gateways", "set", "fedapay-bj", *change).exit_code == 0
+        return int(json.loads(run("stuck", "--json").stdout)["total"])
+
+    assert number_stuck("--option", "silence_hours=pending=13") == 0
+    assert number_stuck("--option", "silence_hours=pending=11,initiated=48") == 1
+    assert number_stuck("--default", "silence_hours") == 1
 
 
 def test_setting_nothing_is_a_usage_error() -> None:

@@ -68,13 +68,14 @@ def test_payouts_of_a_connector_that_is_gone_stay_on_the_report() -> None:
 def test_a_document_holds_decimal_text_and_utc_times() -> None:
     a_silent_payout(an_integration("mollie", slug="mollie-eu"), amount_minor=123_456, order_key="INV-1")
 
-    document = stuck().document()
+    report = stuck()
 
-    (row,) = document["stuck"]
+    row, summary = report.stuck[0].document(), report.summary()
     assert (row["order_key"], row["amount"], row["currency"]) == ("INV-1", "1234.56", "EUR")
     assert row["stuck_since"].endswith("Z")
     assert row["threshold_seconds"] == 5 * 86_400
-    assert document["totals"]["by_currency"] == {"EUR": {"number": 1, "amount": "1234.56"}}
+    assert summary["as_of"].endswith("Z")
+    assert summary["totals"]["by_currency"] == {"EUR": {"number": 1, "amount": "1234.56"}}
 
 
 def test_a_currency_that_nobody_defines_does_not_hide_the_report() -> None:

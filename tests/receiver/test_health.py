@@ -1,5 +1,6 @@
 """What the door says about itself."""
 
+import contextlib
 import json
 import threading
 
@@ -9,9 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
 from models import schema
+from payouts import lags
 from receiver import health
 from telemetry import metrics
-from tests.receiver.doors import Door, a_door_process, a_server
+from tests.factories import an_integration
+from tests.receiver.doors import Door, a_door, a_door_process, a_server, news
 from tests.servers import a_postgres, a_process, a_redis, log_of
 
 
@@ -61,11 +64,49 @@ def test_a_check_that_hangs_is_a_check_that_failed(monkeypatch: pytest.MonkeyPat
     may_go = threading.Event()
     monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setitem(health._CHECKS, "queue", lambda: may_go.wait(20))
-    with a_server(Starlette(routes=health.ROUTES)) as door:
+    with a_server(Starlette(routes=health.Health().routes)) as door:
         status, checks = _ready(door)
         may_go.set()
 
     assert (status, checks["queue"]) == (503, "TimeoutError")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz"])
+def test_strangers_who_hold_figures_and_checks_open_keep_no_webhook_waiting(
+    database: None, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    may_go = threading.Event()
+    monkeypatch.setattr(lags, "read_lags", lambda _: may_go.wait(60))
+    monkeypatch.setitem(health._CHECKS, "queue", lambda: may_go.wait(60))
+    integration = an_integration()
+
+    with a_door() as door, contextlib.ExitStack() as held:
+        held.callback(may_go.set)
+        for _ in range(64):
+            stranger = held.enter_context(door.connect())
+            stranger.sendall(f"GET {path} HTTP/1.1\r\nhost: ratchet.test\r\n\r\n".encode())
+        status = door.post(integration, news()).status
+
+    assert status == 200
+
+
+def test_figures_of_the_database_are_read_once_for_many_scrapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    monkeypatch.setattr(lags, "read_lags", reads.append)
+    with a_door() as door:
+        scrapes = [door.ask("GET", "/metrics").status for _ in range(5)]
+
+    assert (scrapes, len(reads)) == ([200] * 5, 1)
+
+
+def test_counters_are_told_as_they_stand(door: Door) -> None:
+    an_integration(slug="watched")
+    told = []
+    for _ in range(2):
+        door.post("watched", news(), {})
+        told.append('{integration="watched",reason="missing_header"} 2.0' in door.ask("GET", "/metrics").body.decode())
+
+    assert told == [False, True]
 
 
 def test_metrics_contain_every_family_that_the_code_defines(door: Door) -> None:

@@ -1,11 +1,16 @@
 import csv
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from models import database as models_database
+from models.database import metadata, transaction
 from models.inbox import InboxState
 from receiver.operators import stuck
 from receiver.operators.stuck import COLUMNS
@@ -17,6 +22,18 @@ def some_stuck_payouts(number: int = 1, **columns: object) -> None:
     mollie = an_integration("mollie")
     for _ in range(number):
         a_payout(mollie, advanced_at=datetime.now(UTC) - timedelta(days=9, hours=2), **columns)  # type: ignore[arg-type]
+
+
+def thousands_of_stuck_payouts(number: int) -> None:
+    """Make copies of one."""
+    some_stuck_payouts()
+    columns = [column.name for column in metadata.tables["payout"].columns if not column.computed]
+    own = {"id": "'pay_' || n", "order_key": "'order ' || n", "gateway_reference": "'ref ' || n", "amount_minor": "n"}
+    own["tracking_token"] = "'token ' || n"
+    values = ", ".join(own.get(column, column) for column in columns)
+    copy = f"INSERT INTO payout ({', '.join(columns)}) SELECT {values} FROM payout, generate_series(2, :number) n"  # noqa: S608
+    with transaction() as session:
+        session.connection().execute(text(copy), {"number": number})
 
 
 def test_ops_leads_to_the_report(browser: Browser) -> None:
@@ -110,6 +127,40 @@ def test_csv_has_every_row_under_its_name(browser: Browser) -> None:
     assert answer.headers["x-total-count"] == "3"
     assert [(row["amount"], row["currency"]) for row in rows] == [("2500.50", "EUR")] * 3
     assert list(rows[0]) == list(COLUMNS)
+
+
+def test_csv_and_json_have_every_row_so_that_their_sums_are_right(browser: Browser) -> None:
+    thousands_of_stuck_payouts(10_050)
+
+    rows = list(csv.DictReader(io.StringIO(browser.get("/ops/stuck.csv").text)))
+    document = browser.get("/ops/stuck.json").json
+
+    total = document["totals"]["by_currency"]["EUR"]
+    assert total["number"] == 10_050
+    assert sum(Decimal(row["amount"]) for row in rows) == Decimal(total["amount"])
+    assert [row["id"] for row in rows] == [payout["id"] for payout in document["stuck"]]
+    assert len({row["id"] for row in rows}) == 10_050
+
+
+@pytest.mark.parametrize("target", ["/ops/stuck.csv", "/ops/stuck.json"])
+def test_a_report_that_cannot_be_read_to_its_end_is_never_begun(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    some_stuck_payouts()
+    walk = stuck.walk_stuck
+
+    def walk_and_fall(*given: Any) -> Any:
+        report, rows = walk(*given)
+
+        def falling() -> Iterator[Any]:
+            yield from rows
+            raise OperationalError("FETCH", None, Exception("gone"))
+
+        return report, falling()
+
+    monkeypatch.setattr(stuck, "walk_stuck", walk_and_fall)
+
+    assert browser.get(target).status == 503
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
