@@ -22,6 +22,7 @@ from models.payout import Source, SubmissionState
 from models.rows import Rows, as_json
 from payouts.claiming import carried
 from payouts.deliveries import Claimed
+from payouts.facts import keep
 from payouts.ledger import follow
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
@@ -219,8 +220,8 @@ class _Batch:
         if said is None:
             self._follow(standing, item.source)
             return "hint"
-        self._keep_facts(standing, item.update)
         joined = join(standing.status, said)
+        keep(standing, item.update, item.source, advances=joined is not standing.status)
         if joined is standing.status:
             if item.source is Source.POLL:
                 standing.poll_step += 1
@@ -244,16 +245,6 @@ class _Batch:
             standing.next_poll_at = next_poll_at(standing.status, standing.poll_step, self.now)
         else:
             standing.next_poll_at = self.now
-
-    @staticmethod
-    def _keep_facts(standing: Standing, update: PayoutUpdate) -> None:
-        if update.processed_amount_minor is not None:  # zero is news: it came back whole
-            standing.processed_amount_minor = update.processed_amount_minor
-        if update.costs:
-            standing.costs = {**(standing.costs or {}), **update.costs}
-        standing.failure_code = update.failure_code or standing.failure_code
-        standing.failure_message = update.failure_message or standing.failure_message
-        standing.estimated_delivery_at = update.estimated_delivery_at or standing.estimated_delivery_at
 
     @staticmethod
     def _contradiction(standing: Standing, item: Evidence) -> str | None:
