@@ -210,6 +210,8 @@ class Observation(SQLModel, table=True, metadata=metadata):
     occurred_at: datetime | None = None
     recorded_at: datetime
     note: str | None = None
+    processed_amount_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """What has arrived by it. None where it named nothing, or something that a newer word has outdone."""
 
 
 class PayoutEvent(SQLModel, table=True, metadata=metadata):

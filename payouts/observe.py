@@ -18,7 +18,7 @@ from models.database import Quick
 from models.ids import new_id
 from models.lifecycle import IN_FLIGHT, PayoutStatus, join
 from models.outbox import Announcement, Carrier, fan_out
-from models.payout import Source, SubmissionState
+from models.payout import ASKED, Source, SubmissionState
 from models.rows import Rows, as_json
 from payouts.claiming import carried
 from payouts.deliveries import Claimed
@@ -146,11 +146,15 @@ class _Batch:
             book.learn(standing, update.reference)
             self._learnt.append(standing)
         self._confirm(standing, item)
+        told, arrived = standing.processed_amount_minor, update.processed_amount_minor
         effect = self._join(standing, item)
+        if arrived is not None and arrived != told and item.source not in ASKED:
+            self._doubt(standing, arrived)
         if note and not standing.is_disputed:
             standing.is_disputed, standing.dispute = True, note
         said = (item.source, item.inbox_event_id, update.said, update.status)
-        self._observations.append((standing.id, standing.epoch, *said, effect, update.occurred_at, note))
+        stands = arrived if arrived == standing.processed_amount_minor else None
+        self._observations.append((standing.id, standing.epoch, *said, effect, update.occurred_at, note, stands))
 
     def announce(self, standing: Standing, previous: PayoutStatus | None, source: Source) -> None:
         """Number a change and snapshot what partners will read about it."""
@@ -246,6 +250,11 @@ class _Batch:
         else:
             standing.next_poll_at = self.now
 
+    def _doubt(self, standing: Standing, arrived: int) -> None:
+        """Ask at once where an unasked word tells of a part: the rest is held until somebody who was asked says so."""
+        if standing.balance_id and standing.status is PayoutStatus.DELIVERED and arrived < standing.amount_minor:
+            standing.next_poll_at = self.now
+
     @staticmethod
     def _contradiction(standing: Standing, item: Evidence) -> str | None:
         """Return why a person should look, or None. The status joins all the same."""
@@ -287,7 +296,7 @@ def release_unmatched(session: Session, standings: Sequence[Standing]) -> list[i
 
 _OBSERVED: Final = Rows(
     payout_id="text", epoch="int", source="text", inbox_event_id="bigint", said="text", status="text", effect="text",
-    occurred_at="timestamptz", note="text",
+    occurred_at="timestamptz", note="text", processed_amount_minor="bigint",
 )  # fmt: skip
 _RECORD: Final = Quick(
     f"""
