@@ -14,6 +14,9 @@ from models.lifecycle import PayoutStatus
 from models.payout import Payout, Source
 from payouts.ask import learn, questions
 from payouts.books import prove
+from payouts.observe import Evidence, observe
+from tests.connectors.sample import connector_of
+from tests.connectors.samples.paycore import a_callback, an_invoice
 from tests.factories import a_balance, a_payout, get_balance, get_entries, get_payout, get_sums, say, some_evidence
 
 S = PayoutStatus
@@ -151,3 +154,19 @@ def test_what_was_given_back_before_observations_told_amounts_stays_so() -> None
     assert get_sums(balance.id) == {"funding": -1_000, "available": 275, "out": 725}
     with transaction() as session:
         assert prove(session, datetime.now(UTC)).violations == ()
+
+
+def test_of_a_delivery_that_was_called_back_in_part_the_part_that_stayed_paid_is_kept() -> None:
+    balance = a_balance(100_050)
+    payout = a_payout(amount_minor=100_050, reference=None)
+    paid, called_back = (
+        an_invoice(reference_id=payout.order_key, currency="EUR"),
+        an_invoice(reference_id=payout.order_key, currency="EUR", status="partially_canceled", processed_amount=725.25),
+    )
+
+    for invoice, source in ((paid, Source.WEBHOOK), (called_back, Source.WEBHOOK), (called_back, Source.POLL)):
+        (update,) = connector_of("paycore").parse(a_callback(invoice))
+        with transaction() as session:
+            observe(session, [Evidence(payout.integration_id, update, source)], datetime.now(UTC))
+
+    assert get_sums(balance.id) == {"funding": -100_050, "available": 27_525, "out": 72_525}
