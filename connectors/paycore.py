@@ -71,6 +71,9 @@ canceled one a part stayed paid, and only `processed_amount` can tell which: it 
 ASSUMED: PayCore says that the word is final, no more. Where that amount is no part of the whole, a person has to ask.
 """
 
+FELL_THROUGH: Final = frozenset({PayoutStatus.CANCELED, PayoutStatus.FAILED, PayoutStatus.RETURNED})
+"""Where a resolution tells why. Elsewhere it is a trouble, as of `process_error`, that PayCore may still get over."""
+
 KINDS: Final = {
     "payout-invoices": ("amount", "currency"),
     "payout-invoice": ("amount", "currency"),
@@ -248,7 +251,7 @@ def _update(resource: Fields, called_back: PayoutStatus) -> PayoutUpdate:
         currency=currency,
         processed_amount_minor=arrived,
         costs=attributes.costs(currency, fees="fee", amount_debited="writeoff"),  # ASSUMED: in the payout's currency
-        failure_code=resolution if resolution and resolution.lower() != "ok" else None,
+        failure_code=resolution if status in FELL_THROUGH and resolution and resolution.lower() != "ok" else None,
     )
 
 

@@ -149,6 +149,20 @@ def test_the_resolution_is_the_failure_code() -> None:
     assert (update.status, update.failure_code) == (PayoutStatus.FAILED, "RECIPIENT_NOT_FOUND")
 
 
+@pytest.mark.parametrize("word", ["process_error", "processed", "partially_processed", "cancel_failed"])
+def test_the_resolution_of_what_is_under_way_or_has_arrived_is_no_failure(word: str) -> None:
+    (update,) = PAYCORE.parse(a_callback(an_invoice(status=word, resolution="CONNECTION_ERROR")))
+
+    assert update.failure_code is None
+
+
+@pytest.mark.parametrize("word", ["canceled", "process_failed", "expired"])
+def test_the_resolution_of_what_fell_through_is(word: str) -> None:
+    (update,) = PAYCORE.parse(a_callback(an_invoice(status=word, resolution="DECLINED_ERROR")))
+
+    assert update.failure_code == "DECLINED_ERROR"
+
+
 @pytest.mark.parametrize(
     "written",
     [
