@@ -29,6 +29,7 @@ from connectors._base import (
     Rejected,
     Submission,
     Unaddressable,
+    UnreadableEvent,
     Verified,
     WebhookRequest,
     Wish,
@@ -56,8 +57,8 @@ STATUSES: Final = {
     "processed": PayoutStatus.DELIVERED,
     "partially_processed": PayoutStatus.DELIVERED,
     "cancel_failed": PayoutStatus.DELIVERED,
+    "partially_canceled": PayoutStatus.DELIVERED,
     "canceled": PayoutStatus.CANCELED,
-    "partially_canceled": PayoutStatus.CANCELED,
     "process_failed": PayoutStatus.FAILED,
     "failed": PayoutStatus.FAILED,
     "expired": PayoutStatus.FAILED,
@@ -65,8 +66,13 @@ STATUSES: Final = {
 }
 """Words of invoices and of requests; requests say theirs in capitals or not.
 
-A canceled invoice whose `processed` time is set was paid out first: what that means is a setting.
+A canceled invoice whose `processed` time is set was paid out first: what that means is a setting. Of a partially
+canceled one a part stayed paid, and only `processed_amount` can tell which: it has arrived, and the rest has not.
+ASSUMED: PayCore says that the word is final, no more. Where that amount is no part of the whole, a person has to ask.
 """
+
+FELL_THROUGH: Final = frozenset({PayoutStatus.CANCELED, PayoutStatus.FAILED, PayoutStatus.RETURNED})
+"""Where a resolution tells why. Elsewhere it is a trouble, as of `process_error`, that PayCore may still get over."""
 
 KINDS: Final = {
     "payout-invoices": ("amount", "currency"),
@@ -229,19 +235,23 @@ def _update(resource: Fields, called_back: PayoutStatus) -> PayoutUpdate:
     if status is PayoutStatus.CANCELED and attributes.values.get("processed"):
         status = called_back
     currency = attributes.maybe_text(currency_field)
+    amount = attributes.amount(amount_field, currency)
     resolution = attributes.maybe_text("resolution")
-    arrived = status in {PayoutStatus.DELIVERED, PayoutStatus.RETURNED}
+    has_arrived = status in {PayoutStatus.DELIVERED, PayoutStatus.RETURNED}
+    arrived = attributes.amount("processed_amount", currency) if has_arrived else None
+    if said == "partially_canceled" and not 0 < (arrived or 0) < (amount or 0):
+        raise UnreadableEvent(f"{attributes.at('processed_amount')} is no part of the amount")
     return PayoutUpdate(
         reference=resource.text("id"),
         order_key=_order_key(attributes),
         status=status,
         said=said,
         occurred_at=attributes.moment("updated"),
-        amount_minor=attributes.amount(amount_field, currency),
+        amount_minor=amount,
         currency=currency,
-        processed_amount_minor=attributes.amount("processed_amount", currency) if arrived else None,
+        processed_amount_minor=arrived,
         costs=attributes.costs(currency, fees="fee", amount_debited="writeoff"),  # ASSUMED: in the payout's currency
-        failure_code=resolution if resolution and resolution.lower() != "ok" else None,
+        failure_code=resolution if status in FELL_THROUGH and resolution and resolution.lower() != "ok" else None,
     )
 
 

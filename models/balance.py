@@ -46,7 +46,7 @@ class EntryKind(StrEnum):
     HELD = "held"
     """A payout was created."""
     RESUMED = "resumed"
-    """A payout that was given up for lost turned out to be under way."""
+    """It is held again: a payout that was given up for lost is under way, or less has arrived than was said before."""
     SETTLED = "settled"
     RELEASED = "released"
     RETURNED = "returned"

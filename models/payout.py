@@ -3,7 +3,7 @@
 import secrets
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -54,6 +54,10 @@ class Source(StrEnum):
     OPERATOR = "operator"
     PARTNER = "partner"
     """Who asked for it, and when it is to leave. Nobody's word on where the money is."""
+
+
+ASKED: Final = frozenset({Source.POLL, Source.SUBMISSION, Source.OPERATOR})
+"""Whose word gives money back: we asked the gateway, it answered our own request, or a person decided."""
 
 
 class Payout(SQLModel, table=True, metadata=metadata):
@@ -175,7 +179,7 @@ class Payout(SQLModel, table=True, metadata=metadata):
     quiet_since: datetime | None = None
     """While it is in flight: the same, or earlier. The index for what is stuck; moves only when `next_poll_at` does."""
     occurred_at: datetime | None = None
-    """When that happened, by the gateway's clock."""
+    """When that happened, by the gateway's clock; or when what has arrived was last told, if that is later."""
     last_evidence_at: datetime | None = None
     last_evidence_source: str | None = None
     polls: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
@@ -206,6 +210,8 @@ class Observation(SQLModel, table=True, metadata=metadata):
     occurred_at: datetime | None = None
     recorded_at: datetime
     note: str | None = None
+    processed_amount_minor: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """What has arrived by it. None where it named nothing, or something that a newer word has outdone."""
 
 
 class PayoutEvent(SQLModel, table=True, metadata=metadata):

@@ -11,8 +11,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from models.lifecycle import IN_FLIGHT
-from payouts.ledger import STANDS, wanted_position
 from payouts.position import Position
+from payouts.stands import STANDS, wanted_position
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from models.ids import new_id
 from models.lifecycle import PayoutStatus
 from models.rows import IDS, Rows, as_json
 from payouts.polling import next_poll_at
-from payouts.position import Fate, Position, position
+from payouts.position import Position
 from payouts.standing import Standing
+from payouts.stands import STANDS, wanted_position
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +101,9 @@ class _Stand:
     def _kind(self) -> EntryKind:
         if self.new.out > self.old.out:
             return EntryKind.SETTLED
-        if self.new.out < self.old.out:
-            return EntryKind.RETURNED
-        return EntryKind.RELEASED if self.new.taken < self.old.taken else EntryKind.RESUMED
-
-
-def wanted_position(row: Any) -> Position:
-    """Return where the money of a row of `STANDS` has to stand."""
-    return position(
-        Fate(
-            status=PayoutStatus(row.status),
-            submission=row.submission,
-            is_disputed=row.is_disputed,
-            debit_minor=row.debit_minor,
-            fee_minor=row.fee_minor,
-            amount_minor=row.amount_minor,
-            processed_amount_minor=row.processed_amount_minor,
-            undoing_is_confirmed=row.undoing_is_confirmed,
-            delivery_is_confirmed=row.delivery_is_confirmed,
-        )
-    )
+        if self.new.taken < self.old.taken:
+            return EntryKind.RETURNED if self.new.out < self.old.out else EntryKind.RELEASED
+        return EntryKind.RESUMED
 
 
 def _lock(session: Session, balance_ids: Iterable[str]) -> None:
@@ -175,28 +159,6 @@ _HOLD: Final = Quick(
     ) AS line (account, amount_minor)
     """  # noqa: S608 (our own words)
 )
-
-_SAID: Final = """
-    EXISTS (
-        SELECT FROM observation o WHERE o.payout_id = p.id AND o.epoch = p.epoch
-            AND o.source IN ('poll', 'submission', 'operator') AND o.status IN ({})
-    )
-"""
-"""Said in this epoch by somebody whose word gives money back: not by a webhook, and not by the partner who wants it."""
-
-STANDS: Final = f"""
-    SELECT p.id, p.balance_id, p.status, p.submission, p.is_disputed, p.amount_minor, p.processed_amount_minor,
-        p.debit_minor, p.fee_minor, p.poll_step, p.next_poll_at, booked.*,
-        {_SAID.format("'failed', 'canceled', 'returned'")} AS undoing_is_confirmed,
-        {_SAID.format("'delivered'")} AS delivery_is_confirmed
-    FROM payout p CROSS JOIN LATERAL (
-        SELECT coalesce(sum(amount_minor) FILTER (WHERE account = 'held'), 0)::bigint AS held,
-            coalesce(sum(amount_minor) FILTER (WHERE account = 'out'), 0)::bigint AS out,
-            coalesce(sum(amount_minor) FILTER (WHERE account = 'fees'), 0)::bigint AS fees
-        FROM ledger_entry WHERE payout_id = p.id
-    ) booked
-"""  # noqa: S608 (our own words)
-"""Payouts, where their money stands, and what has been said of them by others than webhooks."""
 
 _STANDS: Final = text(f"{STANDS} WHERE p.id = {IDS}")
 

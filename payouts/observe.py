@@ -19,10 +19,11 @@ from models.ids import new_id
 from models.inbox import renewing
 from models.lifecycle import IN_FLIGHT, PayoutStatus, join
 from models.outbox import Announcement, Carrier, fan_out
-from models.payout import Source, SubmissionState
+from models.payout import ASKED, Source, SubmissionState
 from models.rows import Rows, as_json
 from payouts.claiming import carried
 from payouts.deliveries import Claimed
+from payouts.facts import keep
 from payouts.ledger import follow
 from payouts.payload import event_payload
 from payouts.polling import next_poll_at
@@ -148,11 +149,15 @@ class _Batch:
             book.learn(standing, update.reference)
             self._learnt.append(standing)
         self._confirm(standing, item)
+        told, arrived = standing.processed_amount_minor, update.processed_amount_minor
         effect = self._join(standing, item)
+        if arrived is not None and arrived != told and item.source not in ASKED:
+            self._doubt(standing, arrived)
         if note and not standing.is_disputed:
             standing.is_disputed, standing.dispute = True, note
         said = (item.source, item.inbox_event_id, update.said, update.status)
-        self._observations.append((standing.id, standing.epoch, *said, effect, update.occurred_at, note))
+        stands = arrived if arrived == standing.processed_amount_minor else None
+        self._observations.append((standing.id, standing.epoch, *said, effect, update.occurred_at, note, stands))
 
     def announce(self, standing: Standing, previous: PayoutStatus | None, source: Source) -> None:
         """Number a change and snapshot what partners will read about it."""
@@ -225,8 +230,8 @@ class _Batch:
         if said is None:
             self._follow(standing, item.source)
             return "hint"
-        self._keep_facts(standing, item.update)
         joined = join(standing.status, said)
+        keep(standing, item.update, item.source, advances=joined is not standing.status)
         if joined is standing.status:
             if item.source is Source.POLL:
                 standing.poll_step += 1
@@ -251,15 +256,10 @@ class _Batch:
         else:
             standing.next_poll_at = self.now
 
-    @staticmethod
-    def _keep_facts(standing: Standing, update: PayoutUpdate) -> None:
-        if update.processed_amount_minor is not None:  # zero is news: it came back whole
-            standing.processed_amount_minor = update.processed_amount_minor
-        if update.costs:
-            standing.costs = {**(standing.costs or {}), **update.costs}
-        standing.failure_code = update.failure_code or standing.failure_code
-        standing.failure_message = update.failure_message or standing.failure_message
-        standing.estimated_delivery_at = update.estimated_delivery_at or standing.estimated_delivery_at
+    def _doubt(self, standing: Standing, arrived: int) -> None:
+        """Ask at once where an unasked word tells of a part: the rest is held until somebody who was asked says so."""
+        if standing.balance_id and standing.status is PayoutStatus.DELIVERED and arrived < standing.amount_minor:
+            standing.next_poll_at = self.now
 
     @staticmethod
     def _contradiction(standing: Standing, item: Evidence) -> str | None:
@@ -302,7 +302,7 @@ def release_unmatched(session: Session, standings: Sequence[Standing]) -> list[i
 
 _OBSERVED: Final = Rows(
     payout_id="text", epoch="int", source="text", inbox_event_id="bigint", said="text", status="text", effect="text",
-    occurred_at="timestamptz", note="text",
+    occurred_at="timestamptz", note="text", processed_amount_minor="bigint",
 )  # fmt: skip
 _RECORD: Final = Quick(
     f"""

@@ -42,8 +42,8 @@ class Fate:
     processed_amount_minor: int | None
     undoing_is_confirmed: bool
     """A poll, the answer to our own request or an operator said in this epoch that it failed, or came back."""
-    delivery_is_confirmed: bool
-    """Likewise that it was delivered."""
+    part_is_confirmed: bool
+    """Likewise that it was delivered and that `processed_amount_minor` is what has arrived; nothing else since."""
 
 
 def position(fate: Fate) -> Position:
@@ -66,12 +66,12 @@ def position(fate: Fate) -> Position:
 
 
 def _delivered(fate: Fate) -> Position:
-    """A part may have arrived. The rest is held until it is certain that it will not."""
+    """A part may have arrived. The rest is held until somebody who was asked says that it is this part."""
     whole = _all_out(fate)
     if fate.processed_amount_minor is None or fate.processed_amount_minor >= fate.amount_minor:
         return whole
     out = -(-whole.out * fate.processed_amount_minor // fate.amount_minor)  # rounded up: rather too much taken
-    is_certain = fate.delivery_is_confirmed and not fate.is_disputed
+    is_certain = fate.part_is_confirmed and not fate.is_disputed
     return Position(held=0 if is_certain else whole.out - out, out=out, fees=fate.fee_minor)
 
 

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from models.lifecycle import PayoutStatus
 from payouts.estimate import expected_at
-from payouts.payload import rfc3339
+from payouts.payload import failure, rfc3339
 from payouts.report import amount_text
 
 MOST: Final = 500
@@ -145,6 +145,8 @@ def _facts(row: Any) -> Facts:
     facts = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
     amount_minor, processed = facts.pop("amount_minor"), facts.pop("processed_amount_minor")
     del facts["route_seconds"], facts["scheduled_at"]
+    told = failure(row) or {"code": None, "message": None}
+    facts |= {"failure_code": told["code"], "failure_message": told["message"]}
     return Facts(
         **facts | {"status": PayoutStatus(row.status), "estimated_delivery_at": expected_at(row)},
         amount=amount_text(amount_minor, row.currency),

@@ -67,7 +67,7 @@ class PayoutShown(Shown):
         Field(description="Recomputed as it advances; in the past, it is late. Null once it is over, or where unknown"),
     ]
     tracking_url: Annotated[str, Field(description="A page for whoever waits for the money")]
-    failure: Failure | None
+    failure: Annotated[Failure | None, Field(description="Of one that failed, was canceled or came back")]
     metadata: dict[str, str]
     test_mode: bool
     created_at: Moment

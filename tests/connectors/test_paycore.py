@@ -110,17 +110,29 @@ def test_a_partial_success_is_delivered_with_less() -> None:
     assert (update.amount_minor, update.processed_amount_minor) == (100050, 72525)
 
 
-@pytest.mark.parametrize("word", ["canceled", "partially_canceled"])
 @pytest.mark.parametrize(
     ("processed", "status"),
     [(1767606090, PayoutStatus.RETURNED), (None, PayoutStatus.CANCELED), (0, PayoutStatus.CANCELED)],
 )
-def test_a_cancellation_after_the_money_arrived_is_a_return(
-    word: str, processed: int | None, status: PayoutStatus
-) -> None:
-    (update,) = PAYCORE.parse(a_callback(an_invoice(status=word, processed=processed)))
+def test_a_cancellation_after_the_money_arrived_is_a_return(processed: int | None, status: PayoutStatus) -> None:
+    (update,) = PAYCORE.parse(a_callback(an_invoice(status="canceled", processed=processed)))
 
     assert update.status is status
+
+
+@pytest.mark.parametrize("processed", [1767606090, None])
+def test_of_a_partial_cancellation_what_stayed_paid_has_arrived(processed: int | None) -> None:
+    invoice = an_invoice(status="partially_canceled", processed=processed, processed_amount=725.25)
+
+    (update,) = PAYCORE.parse(a_callback(invoice))
+
+    assert (update.status, update.processed_amount_minor) == (PayoutStatus.DELIVERED, 72525)
+
+
+@pytest.mark.parametrize("stayed", [None, 0, 1000.5, 2000])
+def test_a_partial_cancellation_that_does_not_tell_what_stayed_paid_is_for_a_person(stayed: float | None) -> None:
+    with pytest.raises(UnreadableEvent, match=r"data\.attributes\.processed_amount is no part"):
+        PAYCORE.parse(a_callback(an_invoice(status="partially_canceled", processed_amount=stayed)))
 
 
 def test_an_account_may_read_a_late_cancellation_as_one() -> None:
@@ -135,6 +147,20 @@ def test_the_resolution_is_the_failure_code() -> None:
     (update,) = PAYCORE.parse(a_callback(an_invoice(status="process_failed", resolution="RECIPIENT_NOT_FOUND")))
 
     assert (update.status, update.failure_code) == (PayoutStatus.FAILED, "RECIPIENT_NOT_FOUND")
+
+
+@pytest.mark.parametrize("word", ["process_error", "processed", "partially_processed", "cancel_failed"])
+def test_the_resolution_of_what_is_under_way_or_has_arrived_is_no_failure(word: str) -> None:
+    (update,) = PAYCORE.parse(a_callback(an_invoice(status=word, resolution="CONNECTION_ERROR")))
+
+    assert update.failure_code is None
+
+
+@pytest.mark.parametrize("word", ["canceled", "process_failed", "expired"])
+def test_the_resolution_of_what_fell_through_is(word: str) -> None:
+    (update,) = PAYCORE.parse(a_callback(an_invoice(status=word, resolution="DECLINED_ERROR")))
+
+    assert update.failure_code == "DECLINED_ERROR"
 
 
 @pytest.mark.parametrize(

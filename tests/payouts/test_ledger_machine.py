@@ -2,11 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from connectors._base import NotFound
 from models.balance import OWN
@@ -16,14 +26,23 @@ from models.payout import Payout, Source, SubmissionState
 from payouts.ask import learn, questions
 from payouts.books import keep, prove, prove_newest
 from payouts.create import NewPayout, Refused, create
-from payouts.observe import observe
+from payouts.observe import Evidence, observe
 from payouts.payer import Cost
 from payouts.standing import lock, write
 from payouts.treasury import By, adjust, charge, credit, keep_back
 from tests.factories import a_balance, an_integration, get_balance, get_payout, get_sums, some_evidence
 
+BEGINS_WITH = 1_000
+"""So that some payouts are paid."""
+
 AMOUNTS = st.integers(1, 500)
 WORDS = st.sampled_from(PayoutStatus)
+TOLD = st.fixed_dictionaries(
+    {
+        "processed_amount_minor": st.none() | st.integers(0, 500),
+        "occurred_at": st.none() | st.integers(0, 3).map(lambda minute: datetime(2026, 5, 12, 9, minute, tzinfo=UTC)),
+    }
+)
 SOURCES = st.sampled_from([Source.WEBHOOK, Source.WEBHOOK, Source.POLL, Source.OPERATOR])
 
 _numbers = count(1)
@@ -38,9 +57,9 @@ class Ledger(RuleBasedStateMachine):
         super().__init__()
         number = next(_numbers)
         self.organisation = f"Machine {number}"
-        self.balance_id = a_balance(organisation=self.organisation).id
+        self.balance_id = a_balance(BEGINS_WITH, organisation=self.organisation).id
         self.slug = an_integration(slug=f"machine-{number}").slug
-        self.came_in = 0
+        self.came_in = BEGINS_WITH
         self.prove_whole()
 
     def _by(self) -> By:
@@ -77,7 +96,7 @@ class Ledger(RuleBasedStateMachine):
             assert more <= max(0, before.available_minor)
 
     @rule(target=payouts, amount=AMOUNTS, fee=st.integers(0, 20))
-    def create(self, amount: int, fee: int) -> Payout | None:
+    def create(self, amount: int, fee: int) -> MultipleResults[Payout]:
         before = get_balance(self.balance_id)
         new = NewPayout(
             integration=self.slug,
@@ -92,27 +111,34 @@ class Ledger(RuleBasedStateMachine):
                 created = create(session, new, datetime.now(UTC))
         except Refused:
             assert before.available_minor < amount + fee
-            return None
+            return multiple()
         assert get_balance(self.balance_id).available_minor == before.available_minor - amount - fee >= 0
-        return get_payout(created.id)
+        return multiple(get_payout(created.id))
 
-    @rule(payout=payouts, word=WORDS, source=SOURCES, processed=st.none() | st.integers(0, 500))
-    def say(self, payout: Payout | None, word: PayoutStatus, source: Source, processed: int | None) -> None:
-        if payout:
-            evidence = some_evidence(payout, word, source=source, processed_amount_minor=processed)
-            with transaction() as session:
-                observe(session, [evidence], datetime.now(UTC))
+    @rule(payout=payouts, word=WORDS, source=SOURCES, told=TOLD)
+    def say(self, payout: Payout, word: PayoutStatus, source: Source, told: dict[str, Any]) -> None:
+        self._observe(some_evidence(payout, word, source=source, **told))
+
+    @rule(payout=payouts, told=TOLD)
+    def say_after_a_poll_how_much_has_arrived(self, payout: Payout, told: dict[str, Any]) -> None:
+        self._observe(some_evidence(payout, PayoutStatus.DELIVERED, source=Source.POLL))
+        self._observe(some_evidence(payout, PayoutStatus.DELIVERED, **told))
+
+    def _observe(self, evidence: Evidence) -> None:
+        """Nothing that a webhook says gives money back."""
+        before = get_balance(self.balance_id).available_minor
+        with transaction() as session:
+            observe(session, [evidence], datetime.now(UTC))
+        assert evidence.source is not Source.WEBHOOK or get_balance(self.balance_id).available_minor <= before
 
     @rule(payouts=st.lists(payouts, max_size=4), words=st.lists(WORDS, min_size=4, max_size=4))
-    def say_together(self, payouts: list[Payout | None], words: list[PayoutStatus]) -> None:
-        told = [some_evidence(payout, word) for payout, word in zip(payouts, words, strict=False) if payout]
+    def say_together(self, payouts: list[Payout], words: list[PayoutStatus]) -> None:
+        told = [some_evidence(payout, word) for payout, word in zip(payouts, words, strict=False)]
         with transaction() as session:
             observe(session, told, datetime.now(UTC))
 
     @rule(payout=payouts)
-    def lose_the_answer_and_find_nothing(self, payout: Payout | None) -> None:
-        if payout is None:
-            return
+    def lose_the_answer_and_find_nothing(self, payout: Payout) -> None:
         with transaction() as session:
             (standing,) = lock(session, [payout.id])
             if standing.submission not in (SubmissionState.UNSENT, SubmissionState.UNKNOWN):
@@ -126,10 +152,8 @@ class Ledger(RuleBasedStateMachine):
         assert get_payout(payout.id).submission == SubmissionState.NOT_RECEIVED
 
     @rule(payout=consumes(payouts), word=WORDS)
-    def decide(self, payout: Payout | None, word: PayoutStatus) -> None:
+    def decide(self, payout: Payout, word: PayoutStatus) -> None:
         """A person opens a new epoch, and says what is so."""
-        if payout is None:
-            return
         with transaction() as session:
             row = session.get_one(Payout, payout.id)
             row.epoch, row.status, row.is_disputed, row.dispute = row.epoch + 1, PayoutStatus.PENDING, False, None

@@ -92,10 +92,20 @@ def test_the_timestamp_is_the_gateways_where_it_gave_one(database: None) -> None
 
 def test_a_failure_has_a_code_and_perhaps_a_message(database: None) -> None:
     failure = {"failure_code": "closed", "failure_message": "Closed « in May »."}
+    failed = PayoutStatus.FAILED
 
-    assert _payload(**failure)["data"]["failure"] == {"code": "closed", "message": "Closed « in May »."}
-    assert _payload(failure_code="closed")["data"]["failure"] == {"code": "closed", "message": None}
-    assert _payload(failure_code=None)["data"]["failure"] is None
+    assert _payload(status=failed, **failure)["data"]["failure"] == {"code": "closed", "message": "Closed « in May »."}
+    assert _payload(status=failed, failure_code="closed")["data"]["failure"] == {"code": "closed", "message": None}
+    assert _payload(status=failed, failure_code=None)["data"]["failure"] is None
+
+
+@pytest.mark.parametrize("status", list(PayoutStatus))
+def test_a_failure_is_told_of_what_fell_through_and_of_nothing_else(database: None, status: PayoutStatus) -> None:
+    fell_through = status in {PayoutStatus.FAILED, PayoutStatus.CANCELED, PayoutStatus.RETURNED}
+
+    told = _payload(status=status, failure_code="closed")["data"]["failure"]
+
+    assert told == ({"code": "closed", "message": None} if fell_through else None)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def _fate(status: PayoutStatus, **facts: Any) -> Fate:
         "amount_minor": 90,
         "processed_amount_minor": None,
         "undoing_is_confirmed": False,
-        "delivery_is_confirmed": False,
+        "part_is_confirmed": False,
     }
     return Fate(status=status, **{**usual, **facts})
 
@@ -98,7 +98,7 @@ def test_a_disputed_return_counts_as_paid() -> None:
 def test_of_a_part_that_arrived_the_rest_comes_back_once_it_is_certain(
     processed: int, *, is_certain: bool, expected: Position
 ) -> None:
-    assert position(_fate(S.DELIVERED, processed_amount_minor=processed, delivery_is_confirmed=is_certain)) == expected
+    assert position(_fate(S.DELIVERED, processed_amount_minor=processed, part_is_confirmed=is_certain)) == expected
 
 
 def test_a_part_in_another_currency_is_rounded_against_giving_too_much_back() -> None:
@@ -117,7 +117,7 @@ FATES = st.builds(
     amount_minor=st.integers(1, 10**18),
     processed_amount_minor=st.none() | st.integers(0, 10**18),
     undoing_is_confirmed=st.booleans(),
-    delivery_is_confirmed=st.booleans(),
+    part_is_confirmed=st.booleans(),
 )
 
 

@@ -3,8 +3,9 @@ from sqlalchemy import text
 
 from models.database import transaction
 from models.lifecycle import PayoutStatus
+from payouts.payload import as_shown
 from payouts.timeline import Timeline, timeline
-from tests.factories import a_payout, an_endpoint, get_deliveries, say
+from tests.factories import a_payout, an_endpoint, get_deliveries, get_payout, say
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -75,3 +76,14 @@ def test_a_document_holds_decimal_text_and_utc_times() -> None:
 def test_there_is_none_of_an_unknown_payout(payout_id: str) -> None:
     with transaction() as session:
         assert timeline(session, payout_id) is None
+
+
+@pytest.mark.parametrize("status", list(PayoutStatus))
+def test_a_failure_is_told_here_where_partners_are_told_of_it(status: PayoutStatus) -> None:
+    payout = a_payout()
+    say(payout, status, failure_code="closed", failure_message="Closed.")
+    shown = as_shown(get_payout(payout.id))["failure"] or {"code": None, "message": None}
+
+    facts = seen(payout.id).payout
+
+    assert (facts.failure_code, facts.failure_message) == (shown["code"], shown["message"])

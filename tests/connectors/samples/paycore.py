@@ -58,7 +58,7 @@ SAMPLE = Sample(
         currency="USD",
         processed_amount_minor=100050,
     ),
-    body_saying=lambda word: a_callback(an_invoice(status=word, processed=None)),
+    body_saying=lambda word: a_callback(an_invoice(status=word, processed=None, processed_amount=725.25)),
     other_subject=a_callback({"type": "payment-invoices", "id": "cpi_1", "attributes": {"status": "processed"}}),
     account=Account(credentials={"account_id": "coma_invented", "api_key": "sk_live_invented_key"}),
     order=Order(
