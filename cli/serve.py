@@ -22,7 +22,7 @@ READY_SECONDS: Final = 30.0
 
 @click.command()
 def migrate() -> None:
-    """Bring the database to this version's schema. Safe to run twice, and while the service runs."""
+    """Bring the database to this version's schema. Safe to run twice; docs/runbook.md tells what to stop before."""
     from models import schema
 
     before = schema.present()

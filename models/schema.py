@@ -40,7 +40,7 @@ def _config() -> Config:
 
 
 def migrate() -> None:
-    """Run every migration that is missing. Safe to run twice at once and while the service runs."""
+    """Run every migration that is missing. Safe to run twice at once; docs/runbook.md tells what to stop before."""
     with engine().connect() as connection:
         connection.execute(text("SET LOCAL lock_timeout = 0"))  # another one's migration may take its time
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATING})
