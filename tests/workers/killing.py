@@ -47,8 +47,8 @@ class Executioner:
     def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
         del frame, argument
         if event == "line":
-            self.lines = next(self._numbers)
-            if self.lines == self._fatal:
+            self.lines = number = next(self._numbers)
+            if number == self._fatal:  # not `self.lines`: another thread's line may have come meanwhile
                 os.kill(os.getpid(), signal.SIGKILL)
         return self._line
 
