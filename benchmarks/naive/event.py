@@ -16,7 +16,11 @@ ALTERED: Final = (
 """What makes a real database a naive one."""
 
 
-class NaiveEvent(SQLModel, table=True, registry=registry()):
+class _Naive(SQLModel, registry=registry()):
+    """Tables apart from the real ones."""
+
+
+class NaiveEvent(_Naive, table=True):
     """One verified webhook."""
 
     __tablename__ = "inbox_event"
