@@ -37,6 +37,7 @@ from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
 from models.sealed import CannotOpen
+from telemetry import logs
 
 BEHIND: Final = (
     psycopg.errors.UndefinedTable,
@@ -87,6 +88,7 @@ for command in (
 
 def main() -> None:
     """Run a command; turn what commonly goes wrong into one line and a way out."""
+    logs.configure_for_people()
     try:
         ratchet()
     except settings.InvalidSettings as error:

@@ -105,9 +105,8 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     for standing in standings:
         question, answer = silent[standing.id]
         _ask_later(standing, "not_found" if isinstance(answer, NotFound) else f"unavailable: {answer}", now)
-        # Still, and of the same submission: while we asked, a webhook may have come, or it may have left anew.
-        is_unconfirmed = standing.submission in _UNCONFIRMED and standing.submitted_at == question.submitted_at
-        if is_unconfirmed and isinstance(answer, NotFound) and question.was_never_received(now):
+        is_still_so = _is_unconfirmed_still(standing, question)
+        if is_still_so and isinstance(answer, NotFound) and question.was_never_received(now):
             standing.submission = SubmissionState.NOT_RECEIVED
     write(session, standings)
     follow(session, standings, now)
@@ -138,11 +137,16 @@ def _send_again(session: Session, told: Sequence[tuple[Question, PayoutUpdate]])
 
     Its reference is on record by now, so that what is sent again, when it is next due, is the start of the same payout.
     """
-    idle = [question.payout_id for question, update in told if update.awaits_start and update.reference]
-    standings = [standing for standing in lock(session, idle) if standing.submission in _UNCONFIRMED]
+    idle = {question.payout_id: question for question, update in told if update.awaits_start and update.reference}
+    standings = [one for one in lock(session, list(idle)) if _is_unconfirmed_still(one, idle[one.id])]
     for standing in standings:
         standing.submission = SubmissionState.UNSENT
     write(session, standings)
+
+
+def _is_unconfirmed_still(standing: Standing, question: Question) -> bool:
+    """Tell whether an answer is about how it stands now. While we asked, a webhook may have come, or it left anew."""
+    return standing.submission in _UNCONFIRMED and standing.submitted_at == question.submitted_at
 
 
 def _about(question: Question, answer: Answer) -> Answer:

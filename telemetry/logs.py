@@ -66,6 +66,14 @@ def configure(process: str, level: str = "info") -> None:
     threading.excepthook = _uncaught_in_thread
 
 
+def configure_for_people() -> None:
+    """Send what a command logs to stderr in lines that people read: its answer alone is on stdout."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, frames_and_kinds, structlog.dev.ConsoleRenderer(colors=False)],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def _without_arguments(_: Any, __: str, event: EventDict) -> EventDict:
     """Cut what asyncio says of a task or a callback that failed: it goes on with the repr of its error or arguments."""
     if event["logger"] == "asyncio":

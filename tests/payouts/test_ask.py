@@ -334,6 +334,20 @@ def test_absence_of_a_submission_says_nothing_about_a_later_one(database: None) 
     assert get_payout(payout.id).submission == SubmissionState.SENDING
 
 
+def test_what_awaits_its_start_is_not_sent_again_where_it_has_left_anew_meanwhile(database: None) -> None:
+    payout = a_payout(reference=None, submission=SubmissionState.SENDING, submitted_at=NOW)
+    with transaction() as session:
+        asked = questions(session, [payout.id])
+    _change_submission(payout, SubmissionState.UNSENT)
+    with transaction() as session:
+        assert begin(session, payout.id, NOW + MINUTE)
+
+    with transaction() as session:
+        learn(session, [(asked[0], AWAITS_START)], NOW + MINUTE)
+
+    assert get_payout(payout.id).submission == SubmissionState.SENDING
+
+
 def _change_submission(payout: Payout, submission: SubmissionState) -> None:
     with transaction() as session:
         row = session.get(Payout, payout.id)

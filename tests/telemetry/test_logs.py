@@ -1,10 +1,13 @@
 """What a process says of its errors: where and of which kind, never in their own words, which quote what they read."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from settings import inherited
 from tests.servers import a_process, log_of
 
 PLANTED = "DE89370400440532013000"
@@ -129,3 +132,28 @@ worker.stop()
 
     assert line["event"] == "Failed to process message stumbles() with unhandled exception."
     assert _tells_where(line)
+
+
+def test_what_a_command_logs_is_on_stderr_and_says_as_little() -> None:
+    steps = """
+import structlog
+from telemetry import logs
+logs.configure_for_people()
+try:
+    int(os.environ["PLANTED"] + "?")
+except ValueError:
+    structlog.get_logger().exception("it.stumbled", ids=3)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", "import os" + steps],
+        env={**inherited(), "PLANTED": PLANTED},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert ran.stdout == ""
+    assert "it.stumbled" in ran.stderr
+    assert "ids=3" in ran.stderr
+    assert "builtins.ValueError" in ran.stderr
+    assert PLANTED not in ran.stderr
