@@ -21,6 +21,9 @@ from payouts.standing import Standing, lock, write
 LEASE: Final = timedelta(seconds=30)
 """How long a payout that was taken is nobody else's to ask about; then it is simply due again."""
 
+LONGEST_CALL: Final = timedelta(minutes=1)
+"""A submission's own requests have ended, or have been given up, by then (connectors/_http.py)."""
+
 Answer = PayoutUpdate | NotFound | GatewayUnavailable
 
 _UNCONFIRMED: Final = (SubmissionState.SENDING, SubmissionState.UNKNOWN)
@@ -99,7 +102,7 @@ def learn(session: Session, answers: Sequence[tuple[Question, Answer]], now: dat
     told = [(question, answer) for question, answer in answers if isinstance(answer, PayoutUpdate)]
     evidence = [Evidence(q.integration.id, _named(q, update), Source.POLL) for q, update in told]
     observed = observe(session, evidence, now)
-    _send_again(session, told)
+    _send_again(session, told, now)
     silent = {q.payout_id: (q, answer) for q, answer in answers if not isinstance(answer, PayoutUpdate)}
     standings = lock(session, list(silent))
     for standing in standings:
@@ -132,16 +135,23 @@ def _ask_later(standing: Standing, failure: str, now: datetime) -> None:
     standing.next_poll_at = next_poll_at(standing.status, standing.poll_step, now)
 
 
-def _send_again(session: Session, told: Sequence[tuple[Question, PayoutUpdate]]) -> None:
+def _send_again(session: Session, told: Sequence[tuple[Question, PayoutUpdate]], now: datetime) -> None:
     """Make unsent again what the gateway has and has not been told to start: it says itself that nothing has moved.
 
     Its reference is on record by now, so that what is sent again, when it is next due, is the start of the same payout.
     """
     idle = {question.payout_id: question for question, update in told if update.awaits_start and update.reference}
     standings = [one for one in lock(session, list(idle)) if _is_unconfirmed_still(one, idle[one.id])]
+    standings = [one for one in standings if not _may_be_on_its_way(one, now)]
     for standing in standings:
         standing.submission = SubmissionState.UNSENT
     write(session, standings)
+
+
+def _may_be_on_its_way(standing: Standing, now: datetime) -> bool:
+    """Tell whether the call that submits it may still run: it may tell the gateway to start in this very moment."""
+    begun_at = standing.submitted_at
+    return standing.submission == SubmissionState.SENDING and begun_at is not None and now - begun_at < LONGEST_CALL
 
 
 def _is_unconfirmed_still(standing: Standing, question: Question) -> bool:

@@ -317,7 +317,7 @@ _RELEASE: Final = text(
         SELECT w.event_id FROM inbox_set_aside w
         JOIN unnest(CAST(:integrations AS int[]), CAST(:references AS text[]), CAST(:order_keys AS text[])) k (i, r, o)
             ON w.integration_id = k.i AND (w.reference = k.r OR w.order_key = k.o)
-        WHERE w.state = 'unmatched' FOR UPDATE OF w
+        WHERE w.state = 'unmatched' ORDER BY w.event_id FOR UPDATE OF w
         """
     )
 )

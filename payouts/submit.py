@@ -113,7 +113,9 @@ def conclude(session: Session, hand_over: HandOver, reply: Submission, now: date
 def conclude_unknown(session: Session, hand_over: HandOver, outcome: OutcomeUnknown, now: datetime) -> None:
     """The answer was lost: keep what is known and ask soon."""
     (standing,) = lock(session, [hand_over.payout_id])
-    if standing.submission == SubmissionState.SENDING:  # a webhook may have been faster
+    # A webhook may have been faster. What was taken for unsent while the call ran may have arrived all the same.
+    is_ours = standing.submission == SubmissionState.UNSENT and standing.submitted_at == hand_over.begun_at
+    if is_ours or standing.submission == SubmissionState.SENDING:
         standing.submission = SubmissionState.UNKNOWN
     standing.gateway_reference = standing.gateway_reference or outcome.reference
     if standing.next_poll_at is not None:

@@ -191,6 +191,7 @@ _AWAY: Final = (
     asyncpg.exceptions.OperatorInterventionError,  # shutting down, crashed, starting up
     asyncpg.exceptions.InsufficientResourcesError,  # disk full, too many connections
     asyncpg.exceptions.UndefinedTableError,  # not migrated yet
+    asyncpg.exceptions.UndefinedColumnError,  # of another version
     asyncpg.exceptions.ReadOnlySQLTransactionError,  # a standby before its promotion
     asyncpg.exceptions.QueryCanceledError,
 )

@@ -106,7 +106,8 @@ class Lanes:
                 most = max(0, (MOST_HINTS - self._hints + before) // 2 - before)
                 lane.hints.update(dict.fromkeys(islice(ids, most)))
                 self._hints += len(lane.hints) - before
-                self._hinted.add(endpoint_id)
+                if lane.hints:
+                    self._hinted.add(endpoint_id)
 
     def recall(self) -> dict[str, list[str]]:
         """Return, by endpoint, and forget what was remembered and what there is room for now."""

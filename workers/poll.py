@@ -32,13 +32,12 @@ def poll(ids: list[str], leased_until: str | None = None) -> None:
     """
     lease = datetime.fromisoformat(leased_until) if leased_until else None
     try:
-        with transaction() as session:
-            asked = questions(session, ids, lease)
+        asked = _questions(ids, lease)
     except Unusable as error:
         _give_up(ids, lease, str(error))
     else:
         if asked:
-            outside().start(asked[0].integration.id, _ask(asked))
+            outside().start(asked[0].integration.id, _ask_in_turn(ids, lease))
 
 
 def send_poll(ids: Sequence[str], leased_until: datetime) -> None:
@@ -51,6 +50,17 @@ def _give_up(ids: Sequence[str], lease: datetime | None, why: str) -> None:
         number = not_asked(session, ids, lease, why, datetime.now(UTC))
     metrics.POLLS.labels("unusable").inc(number)
     _log.error("payout.not_polled", payouts=number, error=why)
+
+
+async def _ask_in_turn(ids: Sequence[str], lease: datetime | None) -> None:
+    """Ask once the turn has come: behind a gateway that hangs, what waits may have been taken anew and asked about."""
+    if asked := await asyncio.to_thread(_questions, ids, lease):
+        await _ask(asked)
+
+
+def _questions(ids: Sequence[str], lease: datetime | None) -> list[Question]:
+    with transaction() as session:
+        return questions(session, ids, lease)
 
 
 async def _ask(asked: Sequence[Question]) -> None:

@@ -56,9 +56,10 @@ def _line_up(payout_ids: Sequence[str], leased_until: datetime | None = None) ->
     """Have unsent payouts wait for their turn: nothing is marked before, for a line may be longer than any window."""
     with transaction() as session:
         waiting = unsent(session, [each for each in payout_ids if each not in _in_line], leased_until)
+    line = outside()  # made first: what is marked as waiting in a line that cannot be made would wait for ever
     for payout_id, integration_id in waiting:
         _in_line.add(payout_id)
-        outside().start(integration_id, _hand_over(payout_id))
+        line.start(integration_id, _hand_over(payout_id))
 
 
 async def _hand_over(payout_id: str) -> None:

@@ -11,7 +11,7 @@ from models.database import engine, transaction
 from models.integration import Integration
 from models.lifecycle import PayoutStatus
 from models.payout import Payout, Source, SubmissionState
-from payouts.ask import LEASE, Answer, Due, Question, learn, questions, take_due
+from payouts.ask import LEASE, LONGEST_CALL, Answer, Due, Question, learn, questions, take_due
 from payouts.observe import Observed
 from payouts.submit import begin
 from tests.concurrency import at_once, somebody_waits_for_a_lock, wait_until
@@ -154,6 +154,16 @@ def test_what_the_gateway_has_and_was_not_told_to_start_is_sent_again(
     unsent = get_payout(payout.id)
     assert (unsent.submission, unsent.gateway_reference) == (SubmissionState.UNSENT, "1377")
     assert _take(NOW + 30 * MINUTE).to_submit == [payout.id]
+
+
+def test_what_may_be_told_to_start_in_this_very_moment_is_left_alone(database: None) -> None:
+    payout = a_payout(reference=None, submission=SubmissionState.SENDING, submitted_at=NOW)
+
+    _answer(payout, AWAITS_START, NOW + LONGEST_CALL - timedelta(seconds=1))
+    while_it_runs = get_payout(payout.id).submission
+    _answer(payout, AWAITS_START, NOW + LONGEST_CALL)
+
+    assert (while_it_runs, get_payout(payout.id).submission) == (SubmissionState.SENDING, SubmissionState.UNSENT)
 
 
 def test_a_start_that_was_answered_is_not_repeated(database: None) -> None:
@@ -343,7 +353,7 @@ def test_what_awaits_its_start_is_not_sent_again_where_it_has_left_anew_meanwhil
         assert begin(session, payout.id, NOW + MINUTE)
 
     with transaction() as session:
-        learn(session, [(asked[0], AWAITS_START)], NOW + MINUTE)
+        learn(session, [(asked[0], AWAITS_START)], NOW + 3 * MINUTE)
 
     assert get_payout(payout.id).submission == SubmissionState.SENDING
 

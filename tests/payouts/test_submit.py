@@ -312,6 +312,17 @@ def test_a_lost_answer_is_unknown_and_asked_about_soon(database: None) -> None:
     assert _begin(payout) is None
 
 
+def test_a_lost_answer_is_unknown_also_of_what_was_taken_for_unsent_meanwhile(database: None) -> None:
+    payout = a_payout(reference=None)
+    hand_over = _begun(payout)
+    with transaction() as session:
+        session.get_one(Payout, payout.id).submission = SubmissionState.UNSENT
+
+    _conclude_unknown(hand_over)
+
+    assert get_payout(payout.id).submission == SubmissionState.UNKNOWN
+
+
 def test_a_lost_answer_may_have_left_the_reference(database: None) -> None:
     integration = an_integration()
     payout = a_payout(integration, reference=None)

@@ -158,6 +158,17 @@ def test_what_is_remembered_is_recalled_in_its_order_when_there_is_room() -> Non
     assert lanes.recall() == {}
 
 
+def test_an_endpoint_of_which_nothing_is_remembered_may_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.lanes, "MOST_HINTS", 0)
+    monkeypatch.setattr(workers.lanes, "MOST_LANES", 1)
+    lanes = Lanes()
+    lanes.remember({"ep_idle": ["dlv_a"]})
+
+    lanes.give(some(1, "ep_busy"))
+
+    assert lanes.recall() == {}
+
+
 def test_no_endpoint_is_remembered_so_well_that_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers.lanes, "MOST_HINTS", 1_000)
     lanes = Lanes()

@@ -1,7 +1,9 @@
 """Asking gateways: what they say goes through the same door, and what they do not say is counted."""
 
+import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,6 +107,28 @@ def test_news_from_a_poll_is_owed_to_the_partner_and_queued(stand: Stand) -> Non
 
     assert len(get_deliveries(payout)) == before + 1
     wait_until(lambda: broker.client.llen("ratchet:deliver") == 1)
+
+
+def test_what_was_taken_anew_while_it_waited_for_its_turn_is_not_asked_about(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payout = a_submitted_payout(stand, "paycore", "#fate=stuck")
+    line: list[Coroutine[Any, Any, None]] = []
+    lease = datetime.now(UTC) + timedelta(seconds=30)
+    _plan(payout, lease)
+    with monkeypatch.context() as full:
+        full.setattr(workers.poll, "outside", lambda: SimpleNamespace(start=lambda _, call: line.append(call)))
+        poll([payout.id], lease.isoformat())
+    _plan(payout, lease + timedelta(seconds=30))
+
+    asyncio.run(line[0])
+
+    assert get_payout(payout.id).polls == 0
+
+
+def _plan(payout: Payout, at: datetime) -> None:
+    with transaction() as session:
+        session.get_one(Payout, payout.id).next_poll_at = at
 
 
 def test_a_gateway_that_is_away_teaches_nothing_and_is_counted(database: None) -> None:

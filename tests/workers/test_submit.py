@@ -26,6 +26,7 @@ from tests.servers import a_process
 from tests.workers.queued import make_due, messages
 from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle, submissions
 from workers.broker import broker
+from workers.outside import outside
 from workers.poll import poll
 from workers.submit import send_submit, submit
 
@@ -202,7 +203,7 @@ def test_what_was_queued_often_while_nobody_worked_is_tried_once(database: None)
     with capture_logs():
         for message in waiting:
             submit(*message)
-            until_it_is(SubmissionState.UNSENT, payout)
+            wait_until(lambda: not asyncio.all_tasks(outside()._loop))
 
     assert len(waiting) == 5
     assert (get_payout(payout.id).poll_failures, get_payout(payout.id).poll_step) == (1, 1)
