@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from connectors._base import InvalidSignature, PayoutUpdate, Reason, UnreadableEvent, Verified
 from connectors._json import Fields, digest_key, exact_document, status_of
-from connectors._signatures import decoded, from_base64, prove_hmac, utf8
+from connectors._signatures import BASE64, prove_hmac, utf8
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -42,7 +42,7 @@ def verify_v1(body: bytes, keys: Sequence[bytes]) -> Verified:
         raise InvalidSignature(Reason.MALFORMED_HEADER) from None
     if not signature:
         raise InvalidSignature(Reason.MISSING_HEADER)
-    prove_hmac(decoded([signature], from_base64), keys, sealed)
+    prove_hmac([signature], BASE64, keys, sealed)
     return Verified()
 
 

@@ -1,9 +1,9 @@
 """The building blocks of signature schemes: what several gateways share, as small functions.
 
 Every scheme is read in the same four steps: the live keys (`live_keys`), the signatures the request carries
-(`only_value` or `values`, `tagged`, `decoded`), the message as it was sealed (`field_list`, or parts joined), and the
+(`only_value` or `values`, `tagged`), the message as it was sealed (`field_list`, or parts joined), and the
 proof that one of the keys has sealed it (`prove_hmac`, `prove_sandwich`). Where schemes differ is an argument: how key
-text becomes bytes (`utf8`, `hex_key`, `base64_key`), how signature text does (`from_hex`, `from_base64`), how a list is
+text becomes bytes (`utf8`, `hex_key`, `base64_key`), how signature text does (`HEX`, `BASE64`), how a list is
 written. Whatever is wrong leaves as `InvalidSignature` with its reason, for any bytes at all.
 
 This is the receiver's hot path: keys are decoded once and kept, and a header is found in one pass.
@@ -12,10 +12,10 @@ This is the receiver's hot path: keys are decoded once and kept, and a header is
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha1
 from hmac import compare_digest
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -141,16 +141,38 @@ def decoded(texts: Sequence[bytes], decode: Callable[[bytes], bytes | None]) -> 
     return signatures
 
 
-def prove_hmac(signatures: Sequence[bytes], keys: Iterable[bytes], message: bytes, algorithm: str = "sha256") -> None:
-    """Return when any signature is the HMAC that one of the keys puts on the message. Raises `signature_mismatch`."""
-    for key in keys:
-        hmac = _keyed(key, algorithm).copy()
-        hmac.update(message)
-        seal = hmac.finalize()
-        for signature in signatures:
-            if compare_digest(seal, signature):
-                return
-    raise InvalidSignature(Reason.SIGNATURE_MISMATCH)
+class Encoding(NamedTuple):
+    """How a signature is written. Each has one text only, so that texts can be compared as they are."""
+
+    read: Callable[[bytes], bytes | None]
+    write: Callable[[bytes], bytes]
+
+
+HEX: Final = Encoding(from_hex, binascii.hexlify)
+BASE64: Final = Encoding(from_base64, partial(binascii.b2a_base64, newline=False))
+
+
+def prove_hmac(
+    texts: Sequence[bytes], written: Encoding, keys: Iterable[bytes], message: bytes, algorithm: str = "sha256"
+) -> None:
+    """Return when any text is the HMAC that one of the keys puts on the message.
+
+    Raises as `decoded` does, or `signature_mismatch`. Only what does not match is looked at more closely.
+    """
+    if len(texts) <= MAX_SIGNATURES:
+        for key in keys:
+            hmac = _keyed(key, algorithm).copy()
+            hmac.update(message)
+            seal = written.write(hmac.finalize())
+            for text in texts:
+                if compare_digest(seal, text):
+                    return
+    raise _no_match(texts, written)
+
+
+def _no_match(texts: Sequence[bytes], written: Encoding) -> InvalidSignature:
+    decoded(texts, written.read)
+    return InvalidSignature(Reason.SIGNATURE_MISMATCH)
 
 
 @lru_cache(KEPT)
@@ -174,17 +196,15 @@ def field_list(fields: Sequence[str], separator: str, free: int) -> str:
 def prove_sandwich(texts: Sequence[bytes], keys: Iterable[bytes], body: bytes) -> None:
     """Return when any text is the base64 of SHA-1 over key, body, key: a plain hash, and all that PayCore offers.
 
-    Raises as `decoded` does, or `signature_mismatch`. The key at the end stops whoever would extend the body. Texts are
-    compared as they are, since base64 has one way to write a seal; only what does not match is looked at more closely.
+    Raises as `prove_hmac` does. The key at the end stops whoever would extend the body.
     """
     if len(texts) <= MAX_SIGNATURES:
         for key in keys:
-            seal = binascii.b2a_base64(sha1(key + body + key, usedforsecurity=False).digest(), newline=False)
+            seal = BASE64.write(sha1(key + body + key, usedforsecurity=False).digest())
             for text in texts:
                 if compare_digest(seal, text):
                     return
-    decoded(texts, from_base64)
-    raise InvalidSignature(Reason.SIGNATURE_MISMATCH)
+    raise _no_match(texts, BASE64)
 
 
 def unix_seconds(text: bytes) -> int:

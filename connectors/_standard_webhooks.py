@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from connectors._asymmetric import ed25519
 from connectors._base import InvalidSignature, Reason, WebhookRequest
 from connectors._signatures import (
+    BASE64,
     KEPT,
     base64_key,
     decoded,
     from_base64,
     only_value,
     prove_hmac,
-    tagged,
     unix_seconds,
     values,
 )
@@ -103,19 +103,19 @@ def _public_key(secret: str) -> Ed25519PublicKey | None:
 
 def _prove_either(entries: bytes, message: bytes, keys: _Keys) -> None:
     """Return when a signature of either version fits a key of its own kind."""
-    refusal = InvalidSignature(Reason.NO_SECRET_CONFIGURED)
     if keys.public:
         try:
-            return _prove_public(_signatures(entries, b"v1a"), message, keys.public)
-        except InvalidSignature as refused:
-            refusal = refused
-    if keys.shared:
-        return prove_hmac(_signatures(entries, b"v1"), keys.shared, message)
-    raise refusal
+            return _prove_public(decoded(_signatures(entries, b"v1a,"), from_base64), message, keys.public)
+        except InvalidSignature:
+            if not keys.shared:
+                raise
+    if not keys.shared:
+        raise InvalidSignature(Reason.NO_SECRET_CONFIGURED)
+    return prove_hmac(_signatures(entries, b"v1,"), BASE64, keys.shared, message)
 
 
 def _signatures(entries: bytes, version: bytes) -> list[bytes]:
-    return decoded(tagged(entries, separator=b" ", between=b",").get(version, ()), from_base64)
+    return [entry.removeprefix(version) for entry in entries.split(b" ") if entry.startswith(version)]
 
 
 def _prove_public(signatures: Sequence[bytes], message: bytes, keys: Sequence[Ed25519PublicKey]) -> None:

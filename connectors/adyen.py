@@ -30,7 +30,7 @@ from connectors._base import (
 from connectors._calls import credential, fetch_one
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._listening import currency_of, minor_units, path_id
-from connectors._signatures import decoded, from_base64, hex_key, live_keys, only_value, prove_hmac, values
+from connectors._signatures import BASE64, hex_key, live_keys, only_value, prove_hmac, values
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -145,7 +145,7 @@ class Adyen(Connector):
 def _prove_body(request: WebhookRequest, keys: Sequence[bytes]) -> None:
     if only_value(request, b"protocol") != b"HmacSHA256":
         raise InvalidSignature(Reason.FORBIDDEN_ALGORITHM)
-    prove_hmac(decoded(values(request, b"hmacsignature"), from_base64), keys, request.body)
+    prove_hmac(values(request, b"hmacsignature"), BASE64, keys, request.body)
 
 
 def _prove_items(body: bytes, keys: Sequence[bytes]) -> None:
@@ -155,7 +155,7 @@ def _prove_items(body: bytes, keys: Sequence[bytes]) -> None:
     except UnreadableEvent:
         raise InvalidSignature(Reason.MISSING_HEADER) from None
     for item in items:
-        prove_hmac(decoded([signature_of(item)], from_base64), keys, sealed_text(item))
+        prove_hmac([signature_of(item)], BASE64, keys, sealed_text(item))
 
 
 def _update(transfer: Fields) -> PayoutUpdate:

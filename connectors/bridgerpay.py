@@ -44,7 +44,7 @@ from connectors._bridgerpay import Reads, Unwrapped, rejection, result_of
 from connectors._calls import credential, is_accepted, move, moved, prepare, unreadable_means
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._lists import Lookback, Page, ask_list, changed, walk
-from connectors._signatures import ALGORITHMS, decoded, from_base64, from_hex, live_keys, only_value, prove_hmac
+from connectors._signatures import ALGORITHMS, BASE64, HEX, live_keys, only_value, prove_hmac
 from connectors._tokens import account_key
 from models.lifecycle import PayoutStatus
 from models.money import to_text
@@ -62,7 +62,7 @@ STATUSES: Final = {
 }
 """Words of the API, where they come capitalised or in camel case: `Approved`, `InProcess`."""
 
-DECODERS: Final = {"hex": from_hex, "base64": from_base64}
+ENCODINGS: Final = {"hex": HEX, "base64": BASE64}
 
 NEEDED_DETAILS: Final = ("provider", "country", "payout_method_type", "metadata")
 """Fields of `order.details` without which there is no payout. BridgerPay's metadata call tells what to put in them."""
@@ -115,11 +115,11 @@ class BridgerPay(Connector):
         """Our convention: HMAC of the raw body in one header, `X-Bridgerpay-Signature: <hex>` by default; no time."""
         del now
         keys = live_keys(secrets)
-        algorithm, decode = self.option("signature_algorithm"), DECODERS.get(self.option("signature_encoding"))
-        if algorithm not in ALGORITHMS or decode is None:
+        algorithm, written = self.option("signature_algorithm"), ENCODINGS.get(self.option("signature_encoding"))
+        if algorithm not in ALGORITHMS or written is None:
             raise InvalidSignature(Reason.FORBIDDEN_ALGORITHM)
         text = only_value(request, self.option("signature_header").lower().encode())
-        prove_hmac(decoded([text], decode), keys, request.body, algorithm)
+        prove_hmac([text], written, keys, request.body, algorithm)
         return Verified()
 
     # --- parse

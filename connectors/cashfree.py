@@ -28,16 +28,7 @@ from connectors._base import (
 from connectors._calls import credential, fetch_one
 from connectors._cashfree_v1 import key_of_v1, read_v1, verify_v1
 from connectors._json import Fields, digest_key, event_key, exact_document, status_of
-from connectors._signatures import (
-    decoded,
-    fresh,
-    from_base64,
-    live_keys,
-    only_value,
-    prove_hmac,
-    unix_seconds,
-    values,
-)
+from connectors._signatures import BASE64, fresh, live_keys, only_value, prove_hmac, unix_seconds, values
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -113,10 +104,10 @@ class Cashfree(Connector):
         keys = live_keys(secrets)
         if self.is_v1:
             return verify_v1(request.body, keys)
-        signatures = decoded(values(request, b"x-webhook-signature"), from_base64)
+        signatures = values(request, b"x-webhook-signature")
         time = only_value(request, b"x-webhook-timestamp")
         seconds = _seconds(time)
-        prove_hmac(signatures, keys, time + request.body)
+        prove_hmac(signatures, BASE64, keys, time + request.body)
         if request.body[:1].isdigit():
             raise InvalidSignature(Reason.SIGNATURE_MISMATCH)
         return Verified(fresh(seconds, now, self.option("tolerance_seconds")))

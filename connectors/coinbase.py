@@ -27,7 +27,7 @@ from connectors._calls import credential, fetch_one
 from connectors._cdp_token import bearer
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._listening import currency_of, metadata_key, path_id
-from connectors._signatures import decoded, fresh, from_hex, live_keys, only_value, prove_hmac, tagged, unix_seconds
+from connectors._signatures import HEX, fresh, live_keys, only_value, prove_hmac, tagged, unix_seconds
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -98,7 +98,7 @@ class Coinbase(Connector):
         covered = _covered(request, said.get(b"h", ()))
         texts = said.get(b"v1", ())
         parts = [time, *covered, request.body] if texts else [time, request.body]
-        prove_hmac(decoded(texts or said.get(b"v0", ()), from_hex), keys, b".".join(parts))
+        prove_hmac(texts or said.get(b"v0", ()), HEX, keys, b".".join(parts))
         return Verified(fresh(seconds, now, self.option("tolerance_seconds")))
 
     # --- parse

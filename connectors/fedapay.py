@@ -49,16 +49,7 @@ from connectors._calls import (
 from connectors._fedapay import page_of, payout_of, rejection, the_one
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._lists import Lookback, Page, ask_list, changed, find, walk
-from connectors._signatures import (
-    decoded,
-    fresh,
-    from_hex,
-    live_keys,
-    only_value,
-    prove_hmac,
-    tagged,
-    unix_seconds,
-)
+from connectors._signatures import HEX, fresh, live_keys, only_value, prove_hmac, tagged, unix_seconds
 from models.lifecycle import IN_FLIGHT, PayoutStatus
 from models.money import to_text
 
@@ -119,7 +110,7 @@ class FedaPay(Connector):
         said = tagged(only_value(request, b"x-fedapay-signature"))
         time = b",".join(said.get(b"t", ()))
         signed_at = unix_seconds(time)
-        prove_hmac(decoded(said.get(b"s", ()), from_hex), keys, time + b"." + request.body)
+        prove_hmac(said.get(b"s", ()), HEX, keys, time + b"." + request.body)
         return Verified(fresh(signed_at, now, self.option("tolerance_seconds")))
 
     # --- parse

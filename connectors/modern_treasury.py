@@ -17,7 +17,7 @@ from connectors._base import Connector, Http, NotFound, PayoutUpdate, Unreadable
 from connectors._calls import credential, fetch_one
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._listening import currency_of, metadata_key, minor_units, path_id
-from connectors._signatures import decoded, from_hex, live_keys, prove_hmac, values
+from connectors._signatures import HEX, live_keys, prove_hmac, values
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -72,7 +72,7 @@ class ModernTreasury(Connector):
         """`X-Signature: <hex>`; HMAC-SHA256 over the raw body with the webhook key; no time."""
         del now
         keys = live_keys(secrets)
-        prove_hmac(decoded(values(request, b"x-signature"), from_hex), keys, request.body)
+        prove_hmac(values(request, b"x-signature"), HEX, keys, request.body)
         return Verified()
 
     # --- parse

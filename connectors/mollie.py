@@ -37,7 +37,7 @@ from connectors._base import (
 from connectors._calls import REFUSALS, credential, fetch_one, is_accepted, move, moved, refusal, rejected
 from connectors._json import MAX_TEXT, Fields, digest_key, document, event_key, status_of
 from connectors._lists import Lookback, Page, ask_list, changed, find, walk
-from connectors._signatures import decoded, from_hex, live_keys, prove_hmac, values
+from connectors._signatures import HEX, live_keys, prove_hmac, values
 from models.lifecycle import PayoutStatus
 from models.money import to_text
 
@@ -91,7 +91,7 @@ class Mollie(Connector):
         del now
         keys = live_keys(secrets)
         texts = [value.removeprefix(b"sha256=") for value in values(request, b"x-mollie-signature")]
-        prove_hmac(decoded(texts, from_hex), keys, request.body)
+        prove_hmac(texts, HEX, keys, request.body)
         return Verified()
 
     # --- parse

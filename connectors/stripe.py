@@ -23,7 +23,7 @@ from connectors._base import (
 from connectors._calls import credential, fetch_one
 from connectors._json import Fields, digest_key, document, event_key, status_of
 from connectors._listening import currency_of, metadata_key, minor_units, path_id
-from connectors._signatures import decoded, fresh, from_hex, live_keys, only_value, prove_hmac, tagged, unix_seconds
+from connectors._signatures import HEX, fresh, live_keys, only_value, prove_hmac, tagged, unix_seconds
 from models.lifecycle import PayoutStatus
 
 STATUSES: Final = {
@@ -80,7 +80,7 @@ class Stripe(Connector):
         said = tagged(only_value(request, b"stripe-signature"))
         time = b",".join(said.get(b"t", ()))  # two of them are no time
         seconds = unix_seconds(time)
-        prove_hmac(decoded(said.get(b"v1", ()), from_hex), keys, time + b"." + request.body)
+        prove_hmac(said.get(b"v1", ()), HEX, keys, time + b"." + request.body)
         return Verified(fresh(seconds, now, self.option("tolerance_seconds")))
 
     # --- parse

@@ -107,10 +107,11 @@ def test_a_key_that_is_kept_seals_every_message_anew() -> None:
     messages = [b"one", b"two", b"one"]
 
     for message in messages:
-        signatures.prove_hmac([hmac.digest(b"key", message, "sha384")], [b"other", b"key"], message, "sha384")
+        text = hmac.digest(b"key", message, "sha384").hex().encode()
+        signatures.prove_hmac([text], signatures.HEX, [b"other", b"key"], message, "sha384")
 
     with pytest.raises(InvalidSignature):
-        signatures.prove_hmac([hmac.digest(b"key", b"two", "sha384")], [b"key"], b"one", "sha384")
+        signatures.prove_hmac([text], signatures.HEX, [b"key"], b"two", "sha384")
 
 
 @pytest.mark.parametrize("fields", [["a:", "b", "c"], ["a", "b", ":"]])
