@@ -324,7 +324,7 @@ class Connector(ABC):
     def verify(self, request: WebhookRequest, secrets: Sequence[str], now: datetime) -> Verified:
         """Prove that the gateway sent exactly these bytes, with any of the live `secrets`.
 
-        Works on the raw body, compares decoded bytes in constant time, and raises `InvalidSignature` and nothing
+        Works on the raw body, compares in constant time, and raises `InvalidSignature` and nothing
         else for any bytes whatever. `secrets` without a non-empty entry is `no_secret_configured`.
         """
 
