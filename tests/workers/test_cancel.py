@@ -1,7 +1,5 @@
 """Calling payouts off at their gateways, and the race with the submission, counted by the gateway itself."""
 
-from collections.abc import Iterator
-
 import pytest
 from structlog.testing import capture_logs
 
@@ -14,8 +12,7 @@ from payouts.refused import Refused
 from tests.concurrency import at_once, wait_until
 from tests.factories import an_integration, get_payout
 from tests.sandbox.stand import Stand
-from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle, submissions
-from workers.broker import broker
+from tests.workers.sandboxes import an_integration_at, an_unsent_payout, submissions
 from workers.cancel import cancel
 from workers.poll import poll
 from workers.submit import submit
@@ -23,18 +20,10 @@ from workers.submit import submit
 WISH = Wish(Source.PARTNER, "key:key_1")
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Stand]:
-    with a_quiet_sandbox() as stand:
-        yield stand
-
-
 @pytest.fixture
-def stand(running: Stand, database: None) -> Stand:
-    settle(running)
-    running.behave(speed=0.001)  # nothing moves by itself
-    broker.flush_all()
-    return running
+def stand(stand: Stand) -> Stand:
+    stand.behave(speed=0.001)  # nothing moves by itself
+    return stand
 
 
 def _accepted(stand: Stand, name: str = "mollie") -> Payout:

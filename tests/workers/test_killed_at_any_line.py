@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
 
@@ -19,8 +18,7 @@ from tests.concurrency import wait_until
 from tests.factories import get_payout
 from tests.sandbox.stand import Stand
 from tests.servers import a_process, log_of
-from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle
-from workers.broker import broker
+from tests.workers.sandboxes import an_integration_at, an_unsent_payout
 from workers.outside import outside
 from workers.poll import poll
 from workers.submit import submit
@@ -35,18 +33,10 @@ LATER = timedelta(hours=3)
 """Longer than these gateways' visibility windows, and than any quote."""
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Stand]:
-    with a_quiet_sandbox() as stand:
-        yield stand
-
-
 @pytest.fixture
-def stand(running: Stand, database: None) -> Stand:
-    settle(running)
-    running.behave(fedapay_bodies="wrapped")  # lines are counted, and a bare body takes others
-    broker.flush_all()
-    return running
+def stand(stand: Stand) -> Stand:
+    stand.behave(fedapay_bodies="wrapped")  # lines are counted, and a bare body takes others
+    return stand
 
 
 def _killed(stand: Stand, name: str, lines: "list[int] | range") -> list[tuple[Payout, int | None]]:

@@ -1,7 +1,7 @@
 """Asking gateways: what they say goes through the same door, and what they do not say is counted."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -32,25 +32,12 @@ from tests.factories import (
 from tests.payouts.silent import change
 from tests.sandbox.stand import Stand
 from tests.workers.queued import make_due, messages
-from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle
+from tests.workers.sandboxes import an_integration_at, an_unsent_payout
 from workers.broker import broker
 from workers.poll import poll, send_poll
 from workers.submit import submit
 
 NAMES = ("mollie", "fedapay", "paycore")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Stand]:
-    with a_quiet_sandbox() as stand:
-        yield stand
-
-
-@pytest.fixture
-def stand(running: Stand, database: None) -> Stand:
-    settle(running)
-    broker.flush_all()
-    return running
 
 
 def a_submitted_payout(stand: Stand, name: str, words: str = "") -> Payout:

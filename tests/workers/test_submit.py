@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +23,7 @@ from tests.factories import a_payout, an_endpoint, an_integration, get_deliverie
 from tests.sandbox.stand import Stand
 from tests.servers import a_process
 from tests.workers.queued import make_due, messages
-from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle, submissions
+from tests.workers.sandboxes import an_integration_at, an_unsent_payout, submissions
 from workers.broker import broker
 from workers.outside import outside
 from workers.poll import poll
@@ -33,19 +32,6 @@ from workers.submit import send_submit, submit
 NAMES = ("mollie", "fedapay", "paycore")
 FOUND_BY_OUR_KEY = ("mollie", "paycore")
 """Gateways of which a lost answer can be asked about by our key, and whose payouts start by themselves."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Stand]:
-    with a_quiet_sandbox() as stand:
-        yield stand
-
-
-@pytest.fixture
-def stand(running: Stand, database: None) -> Stand:
-    settle(running)
-    broker.flush_all()
-    return running
 
 
 def until_it_is(state: SubmissionState, payout: Payout) -> Payout:

@@ -24,26 +24,12 @@ from payouts.switches import throw
 from tests.concurrency import wait_until
 from tests.factories import get_payout
 from tests.sandbox.stand import Stand
-from tests.workers.sandboxes import a_quiet_sandbox, an_integration_at, an_unsent_payout, settle, submissions
-from workers.broker import broker
+from tests.workers.sandboxes import an_integration_at, an_unsent_payout, submissions
 from workers.outside import MOST_PER_INTEGRATION, outside
 from workers.submit import submit, submit_each
 
 LATER = timedelta(hours=3)
 """Longer than the visibility windows of the gateways here."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Stand]:
-    with a_quiet_sandbox() as stand:
-        yield stand
-
-
-@pytest.fixture
-def stand(running: Stand, database: None) -> Stand:
-    settle(running)
-    broker.flush_all()
-    return running
 
 
 @contextlib.contextmanager
