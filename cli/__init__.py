@@ -6,6 +6,7 @@ from typing import Final
 import click
 import psycopg
 import redis
+from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 import settings
@@ -36,23 +37,28 @@ from cli import (
 from embedded.binaries import NoServerProgram
 from embedded.house import join_running
 from embedded.processes import DidNotStart
+from models import schema
 from models.sealed import CannotOpen
 from telemetry import logs
 
-BEHIND: Final = (
+OF_ANOTHER_VERSION: Final = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
-    psycopg.errors.UndefinedFunction,
     psycopg.errors.UndefinedObject,
 )
-"""What a database says that has not been brought to this version's schema."""
+"""What a database says whose schema is not this version's."""
+
+STARTERS: Final = ("up", "demo")
+"""Commands that start servers of their own, whatever one that was killed has left behind."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="ratchet")
-def ratchet() -> None:
+@click.pass_context
+def ratchet(context: click.Context) -> None:
     """Payout webhooks in, verified; payout status forward, never back; partner webhooks out, signed."""
-    join_running(settings.home())
+    if context.invoked_subcommand not in STARTERS:
+        join_running(settings.home())
 
 
 for part in (check.check, rotate.rotate):
@@ -96,9 +102,11 @@ def main() -> None:
     except (NoServerProgram, DidNotStart) as error:
         _give_up(str(error))
     except ProgrammingError as error:
-        if not isinstance(error.orig, BEHIND):
+        if not isinstance(error.orig, OF_ANOTHER_VERSION):
             raise
-        _give_up(f"the database is empty, or behind this version ({_first_line(error)}): run `ratchet migrate`")
+        _give_up(f"the database's schema is not this version's ({_first_line(error)}): {schema.how_to_meet()}")
+    except CommandError:
+        _give_up(f"nothing can be migrated: {schema.how_to_meet()}")
     except (OperationalError, psycopg.OperationalError) as error:
         _give_up(f"PostgreSQL does not answer ({_first_line(error)}): is `ratchet up` running, is DATABASE_URL right?")
     except redis.RedisError as error:

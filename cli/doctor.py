@@ -83,7 +83,7 @@ def judged(told: Mapping[str, Any]) -> Finding:
 
 def _migrations() -> list[Finding]:
     present, wanted = schema.present(), schema.wanted()
-    mend = "" if present == wanted else "; run `ratchet migrate`"
+    mend = "" if present == wanted else f"; {schema.how_to_meet()}"
     return [("migrations", present == wanted, f"at {present or 'nothing'}, this version needs {wanted}{mend}")]
 
 

@@ -12,6 +12,7 @@ import click
 
 import settings
 from cli._doors import near
+from cli._when import Length
 from cli.sandbox import sandbox_gateways
 from embedded.crew import Crew
 from embedded.house import House
@@ -31,7 +32,7 @@ def migrate() -> None:
 
 
 @click.command()
-@click.option("--for", "seconds", type=float, default=None, help="Stop by itself after so many seconds.")
+@click.option("--for", "seconds", type=Length(0, min_open=True), help="Stop by itself after so many seconds.")
 @click.option("--sandbox", "with_sandbox", is_flag=True, help="With sandbox gateways, for payouts of test keys.")
 def up(seconds: float | None, *, with_sandbox: bool) -> None:
     """Run the service: embedded servers unless DATABASE_URL / REDIS_URL are set, and every process of the Procfile.

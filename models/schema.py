@@ -56,6 +56,14 @@ def wanted() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
+def how_to_meet() -> str:
+    """Return what to do where database and code are of two versions, as the end of a sentence."""
+    found = present()
+    steps = ScriptDirectory.from_config(_config()).walk_revisions()
+    is_known = found is None or any(step.revision == found for step in steps)
+    return "run `ratchet migrate`" if is_known else f"it is at {found}, which is newer; run the newer code"
+
+
 def present() -> str | None:
     """Return the revision that the database is at, or None when it was never migrated."""
     with engine().connect() as connection:

@@ -35,7 +35,7 @@ def _queue_answers() -> None:
 def _schema_is_current() -> None:
     present, wanted = schema.present(), schema.wanted()
     if present != wanted:
-        raise RuntimeError(f"at {present}, needs {wanted}: run `ratchet migrate`")
+        raise RuntimeError(f"at {present}, needs {wanted}: {schema.how_to_meet()}")
 
 
 _CHECKS: Final = {"database": _database_answers, "queue": _queue_answers, "migrations": _schema_is_current}

@@ -16,14 +16,23 @@ from structlog.typing import EventDict, ExcInfo
 
 
 def _told(exc_info: ExcInfo) -> str:
-    """Return a traceback without words; what an error was caused by comes before it, as Python prints it."""
+    """Return a traceback without words; what an error was caused by comes before it, as Python prints it.
+
+    So does what a group holds.
+    """
     told: dict[int, str] = {}
-    error: BaseException | None = exc_info[1]
+    _tell(exc_info[1], told)
+    return "\n".join(reversed(told.values()))
+
+
+def _tell(error: BaseException | None, told: dict[int, str]) -> None:
     while error is not None and id(error) not in told:  # an error may be raised from itself
         kind = type(error)
         told[id(error)] = f"{''.join(traceback.format_tb(error.__traceback__))}{kind.__module__}.{kind.__qualname__}"
+        if isinstance(error, BaseExceptionGroup):
+            for one in error.exceptions:
+                _tell(one, told)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return "\n".join(reversed(told.values()))
 
 
 frames_and_kinds: Final = structlog.processors.ExceptionRenderer(_told)
@@ -70,7 +79,7 @@ def configure_for_people() -> None:
     """Send what a command logs to stderr in lines that people read: its answer alone is on stdout."""
     structlog.configure(
         processors=[structlog.processors.add_log_level, frames_and_kinds, structlog.dev.ConsoleRenderer(colors=False)],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 

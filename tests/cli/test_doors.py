@@ -70,7 +70,7 @@ def test_doors_on_another_address_get_ready_too(bind: Bind, tmp_path: Path, monk
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port = str(server.server_port)
         bind("127.0.0.2", **{f"RATCHET_{door}_PORT": port for door in ("RECEIVER", "PARTNERS", "OPERATORS")})
-        monkeypatch.setattr("cli.serve.READY_SECONDS", 2.0)
+        monkeypatch.setattr("cli.serve.READY_SECONDS", 10.0)
 
         wait_ready(Crew({}, tmp_path))
 

@@ -2,10 +2,13 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
+import cli
 import settings
 from cli import main
 from embedded.postgres import Postgres
@@ -61,3 +64,15 @@ def test_a_database_behind_the_code_is_told_to_be_migrated(
         session.connection().execute(text(made))
 
     assert "ratchet migrate" in gives_up("gateways", "list")
+
+
+@pytest.mark.parametrize(("command", "joins"), [("up", False), ("demo", False), ("stuck", True)])
+def test_whoever_starts_servers_joins_nobody_that_may_be_dead(
+    monkeypatch: pytest.MonkeyPatch, command: str, *, joins: bool
+) -> None:
+    joined: list[Path] = []
+    monkeypatch.setattr(cli, "join_running", joined.append)
+
+    assert CliRunner().invoke(cli.ratchet, [command, "--help"]).exit_code == 0
+
+    assert bool(joined) is joins

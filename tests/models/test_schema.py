@@ -59,6 +59,18 @@ def test_migrating_again_changes_nothing(database: None) -> None:
     assert schema.present() == schema.wanted()
 
 
+@pytest.mark.parametrize(
+    ("found", "mend"),
+    [(None, "`ratchet migrate`"), ("0001", "`ratchet migrate`"), ("9999", "run the newer code")],
+)
+def test_a_database_of_another_version_is_told_from_a_newer_one(
+    monkeypatch: pytest.MonkeyPatch, found: str | None, mend: str
+) -> None:
+    monkeypatch.setattr(schema, "present", lambda: found)
+
+    assert mend in schema.how_to_meet()
+
+
 def test_processes_that_start_together_migrate_once(empty_database: str) -> None:
     processes = [_migrating(empty_database) for _ in range(3)]
 

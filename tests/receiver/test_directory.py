@@ -28,6 +28,7 @@ class Register:
     def __init__(self, *slugs: str) -> None:
         self.slugs = list(slugs)
         self.loads = 0
+        self.answered = threading.Event()
         self.is_away = False
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -42,6 +43,7 @@ class Register:
         assert self.may_answer.wait(20)
         if self.is_away:
             raise ConnectionError("away")
+        self.answered.set()
         return {slug: a_listener(slug, n) for n, slug in enumerate(self.slugs, 1)}
 
 
@@ -183,18 +185,20 @@ def test_after_a_long_quiet_the_first_webhook_waits_for_the_renewal(pace: Callab
 def test_a_database_that_swallows_questions_holds_nobody_up_and_is_found_again_by_itself(
     pace: Callable[..., None],
 ) -> None:
-    pace(fresh=0.0, ask_again=0.0, old=0.0, renewal=0.05)
+    pace(fresh=0.0, ask_again=0.0, old=0.0)
     register = Register("paycore")
 
     async def work(directory: Directory) -> None:
         await directory.find("paycore")
         stuck = register.swallows()
+        pace(renewal=0.05)
         started = time.monotonic()
         for _ in range(5):
             assert await directory.find("paycore")
         with pytest.raises(TimeoutError):
             await directory.find("perhaps-new")
         assert time.monotonic() - started < 2
+        pace(renewal=5.0)
         register.slugs.append("perhaps-new")
         register.may_answer = threading.Event()
         register.may_answer.set()
@@ -215,12 +219,15 @@ def test_an_answer_that_nobody_waited_for_does_not_overwrite_a_later_one(pace: C
         stuck = register.swallows()
         with pytest.raises(TimeoutError):
             await directory.find("paycore")
+        pace(renewal=5.0)
         register.may_answer = threading.Event()
         register.may_answer.set()
         assert await directory.find("paycore")
         register.slugs.clear()
+        register.answered.clear()
         stuck.set()
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(register.answered.wait, 20)
+        await asyncio.sleep(0.05)  # on its way back into the loop
         return directory._listeners.get("paycore")
 
     assert run(register, work)

@@ -58,6 +58,21 @@ except LookupError:
     assert _tells_where(line)
 
 
+def test_a_group_of_errors_is_told_with_what_it_holds() -> None:
+    (line,) = _said("""
+try:
+    stumbles()
+except LookupError as error:
+    try:
+        raise ExceptionGroup("several", [error])
+    except ExceptionGroup:
+        structlog.get_logger().exception("it.stumbled")
+""")
+
+    assert _tells_where(line)
+    assert line["exception"].endswith("builtins.ExceptionGroup")
+
+
 def test_a_context_that_was_dropped_on_purpose_is_not_told() -> None:
     (line,) = _said("""
 try:
