@@ -12,7 +12,7 @@ This is the receiver's hot path: keys are decoded once and kept, and a header is
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import sha1
 from hmac import compare_digest
 from typing import Final, NamedTuple
@@ -148,8 +148,12 @@ class Encoding(NamedTuple):
     write: Callable[[bytes], bytes]
 
 
+def _to_base64(seal: bytes) -> bytes:
+    return binascii.b2a_base64(seal, newline=False)
+
+
 HEX: Final = Encoding(from_hex, binascii.hexlify)
-BASE64: Final = Encoding(from_base64, partial(binascii.b2a_base64, newline=False))
+BASE64: Final = Encoding(from_base64, _to_base64)
 
 
 def prove_hmac(
