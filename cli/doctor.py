@@ -154,7 +154,12 @@ def _flow() -> list[Finding]:
         due = most_overdue(session, now)
     return [
         _lag("inbox", inbox, "the oldest event waits to be applied"),
-        _lag("outbox", (now - due).total_seconds() if due else None, "a delivery that could have gone waits"),
+        _lag(
+            "outbox",
+            (now - due).total_seconds() if due else None,
+            "a delivery that could have gone waits",
+            " If one is, look for an endpoint whose rate limit is below what it is owed (`ratchet endpoints list`)",
+        ),
     ]
 
 
@@ -187,10 +192,10 @@ def _books() -> list[Finding]:
     return [("books", True, f"{proven}; entries, balances and holds agree" if books.proven_at else proven)]
 
 
-def _lag(name: str, seconds: float | None, what: str) -> Finding:
+def _lag(name: str, seconds: float | None, what: str, but: str = "") -> Finding:
     if seconds is None or float(seconds) < LONGEST_LAG_SECONDS:
         return (name, True, "nothing waits for long")
-    return (name, False, f"{what} since {float(seconds):.0f} s; is a worker running (`python -m workers`)?")
+    return (name, False, f"{what} since {float(seconds):.0f} s: is a worker running (`python -m workers`)?{but}")
 
 
 CHECKS: Final = (_database, _queue, _migrations, _clocks, _gateways, _leader, _flow, _audit, _books)
