@@ -14,7 +14,7 @@ from connectors._base import PayoutUpdate
 from models.audit import record
 from models.lifecycle import PayoutStatus
 from models.payout import Source, SubmissionState
-from payouts.integrations import Connected, connected
+from payouts.integrations import Connected, Unusable, connected
 from payouts.observe import Evidence, Observed, observe
 from payouts.refused import Refused
 from payouts.standing import Standing, lock, write
@@ -104,7 +104,10 @@ def _before_it_left(session: Session, standing: Standing, wish: Wish, now: datet
 
 def _tidy_up(session: Session, standing: Standing, wish: Wish) -> GatewayCall | None:
     """An earlier submission has left it there, created and not started: it stays so unless somebody takes it away."""
-    integration = connected(session, [standing.integration_id])[standing.integration_id]
+    try:
+        integration = _integration(session, standing)
+    except Refused:
+        return None  # it cannot be asked; nothing will start it there
     if not integration.connector.SUPPORTS_CANCEL or standing.gateway_reference is None:
         return None
     return GatewayCall(standing.id, integration, standing.gateway_reference, wish, is_canceled=True)
@@ -113,11 +116,18 @@ def _tidy_up(session: Session, standing: Standing, wish: Wish) -> GatewayCall | 
 def _at_the_gateway(session: Session, standing: Standing, wish: Wish, now: datetime) -> GatewayCall:
     if standing.submission != SubmissionState.ACCEPTED:
         raise Refused("not_cancelable", f"its hand-over is {standing.submission}: nobody knows yet what became of it")
-    integration = connected(session, [standing.integration_id])[standing.integration_id]
+    integration = _integration(session, standing)
     if not integration.connector.SUPPORTS_CANCEL or standing.gateway_reference is None:
         raise Refused("not_cancelable", f"{integration.connector.name} has it already, and cannot call payouts off")
     _record(session, standing, "payout.cancel_asked", wish, now)
     return GatewayCall(standing.id, integration, standing.gateway_reference, wish, is_canceled=False)
+
+
+def _integration(session: Session, standing: Standing) -> Connected:
+    try:
+        return connected(session, [standing.integration_id])[standing.integration_id]
+    except Unusable as error:
+        raise Refused("gateway_unavailable", f"its integration cannot be opened: {error}") from None
 
 
 def _record(session: Session, standing: Standing, action: str, wish: Wish, now: datetime, **after: Any) -> None:

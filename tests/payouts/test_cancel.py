@@ -25,6 +25,7 @@ from tests.factories import (
     get_payout,
     say,
 )
+from tests.payouts.silent import change
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -208,6 +209,18 @@ def test_what_an_earlier_submission_left_there_unstarted_is_canceled_here_and_ta
         due = take_due(session, NOW + timedelta(days=365), 10)
     assert due.to_ask == {payout.integration_id: [payout.id]}  # until it says that it is gone
     assert due.to_submit == []
+
+
+def test_with_a_gateway_that_cannot_be_asked_only_what_has_not_left_is_called_off() -> None:
+    integration = an_integration("fedapay")
+    unstarted = a_payout(integration, reference="7", submission=SubmissionState.UNSENT)
+    started = a_payout(integration, reference="8", submission=SubmissionState.ACCEPTED)
+    change("UPDATE integration SET connector = 'gone'")
+
+    called_off = _call_off(unstarted)
+
+    assert (get_payout(unstarted.id).status, called_off.remains) == (PayoutStatus.CANCELED, None)
+    assert _refusal(started) == "gateway_unavailable"
 
 
 @pytest.mark.parametrize("rounds", [40])
