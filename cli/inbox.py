@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 import click
-from sqlalchemy import text
 
 from cli._partners import refusals
 from cli._print import actor, json_option, rows
@@ -13,7 +12,7 @@ from models.database import transaction
 from models.inbox import InboxState
 from payouts.attention import FOR_PEOPLE
 from payouts.reapply import reapply as apply_again
-from payouts.reapply import reapply_all
+from payouts.reapply import reapply_all, waiting
 
 COLUMNS: Final = ("id", "integration", "state", "detail", "received_at")
 LARGEST_ID: Final = 2**63 - 1
@@ -35,9 +34,9 @@ def inbox() -> None:
 @json_option
 def list_(state: str | None, integration: str | None, limit: int, *, as_json: bool) -> None:
     """Show messages, the newest first: whose, what became of them, and why."""
-    which = {"states": [state] if state else list(FOR_PEOPLE), "slug": integration, "limit": limit}
+    states = [InboxState(state)] if state else FOR_PEOPLE
     with transaction() as session:
-        found = session.connection().execute(_LISTED, which).all()
+        found = waiting(session, states, integration, limit)
     rows("inbox", COLUMNS, found, as_json=as_json, empty="no such events")
 
 
@@ -72,15 +71,3 @@ def _send(ids: Sequence[int]) -> None:
         send_apply(ids)
     except QueueAway:
         click.echo("the queue is away; the sweep takes them when it is back", err=True)
-
-
-_LISTED: Final = text(
-    """
-    SELECT e.id, i.slug, w.state, w.detail, e.received_at
-    FROM (
-        SELECT event_id, state, detail FROM inbox_set_aside UNION ALL SELECT event_id, 'new', NULL FROM inbox_new
-    ) w JOIN inbox_event e ON e.id = w.event_id JOIN integration i ON i.id = e.integration_id
-    WHERE w.state = ANY(:states) AND (CAST(:slug AS text) IS NULL OR i.slug = :slug)
-    ORDER BY e.id DESC LIMIT :limit
-    """
-)

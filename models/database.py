@@ -33,7 +33,7 @@ metadata: Final[MetaData] = SQLModel.metadata
 LOCK_TIMEOUT_MS: Final = 10_000
 """Nobody holds a row lock while thinking, so a longer wait is a fault to be seen and retried."""
 
-KEEPALIVES: Final = MappingProxyType(
+KEEPALIVES: Final[Mapping[str, Any]] = MappingProxyType(
     {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 )
 """Of a connection to PostgreSQL, in seconds and milliseconds. A network that swallows packets is given up after about

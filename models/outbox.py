@@ -136,10 +136,11 @@ def fan_out(
         for endpoint in subscribed.get((event.organisation_id, event.test_mode), ()):
             if endpoint.event_types is None or f"payout.{event.status}" in endpoint.event_types:
                 one = Owed(new_id("dlv"), endpoint.id, event)
+                may = False
                 if endpoint.is_clear and places.is_first(one):
-                    one.is_leased = places.take(endpoint.id)
-                    one.is_awaited = not one.is_leased
-                rows.append((one.id, one.endpoint_id, event.payout_id, event.id, event.sequence, one.is_leased))
+                    may = places.take(endpoint.id)
+                    one.is_awaited = not may
+                rows.append((one.id, one.endpoint_id, event.payout_id, event.id, event.sequence, may))
                 owed.append(one)
     if not rows:
         return []

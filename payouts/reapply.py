@@ -1,11 +1,11 @@
-"""Make inbox events new again that were set aside: since then we, or what we know, may have been mended.
+"""Look at inbox events that are not applied, and make new again what was set aside: we may have been mended since.
 
 What is new is applied by whoever comes first, a worker that is told or the sweep.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Row, text
 from sqlmodel import Session
@@ -24,6 +24,12 @@ _WHY_NOT: Final = {
     InboxState.APPLIED: ("already_applied", "its evidence is on record, and an event is applied once"),
     InboxState.NEW: ("already_new", "a worker takes it as it is; `ratchet doctor` tells whether one is there"),
 }
+
+
+def waiting(session: Session, states: Sequence[InboxState], slug: str | None, most: int) -> Sequence[Row[Any]]:
+    """Return events that are not applied, the newest first: id, slug, state, detail, received_at. Nothing of a body."""
+    asked = {"states": list(states), "slug": slug, "most": most}
+    return session.connection().execute(_WAITING, asked).all()
 
 
 def reapply(session: Session, ids: Sequence[int], *, by: str, now: datetime) -> list[int]:
@@ -59,6 +65,16 @@ def _make_new(session: Session, found: Sequence[Row[tuple[int, str, str | None]]
     return ids
 
 
+_WAITING: Final = text(
+    """
+    SELECT e.id, i.slug, w.state, w.detail, e.received_at
+    FROM (
+        SELECT event_id, state, detail FROM inbox_set_aside UNION ALL SELECT event_id, 'new', NULL FROM inbox_new
+    ) w JOIN inbox_event e ON e.id = w.event_id JOIN integration i ON i.id = e.integration_id
+    WHERE w.state = ANY(:states) AND (CAST(:slug AS text) IS NULL OR i.slug = :slug)
+    ORDER BY e.id DESC LIMIT :most
+    """
+)
 _LOCK: Final = text("SELECT FROM inbox_set_aside WHERE event_id = ANY(:ids) ORDER BY event_id FOR UPDATE")
 """Whoever waits for somebody who reapplies the same reads afterwards that they are new."""
 _BY_ID: Final = text(

@@ -5,11 +5,11 @@ from typing import Final
 import psycopg
 import structlog
 
+from models.database import KEEPALIVES
+
 LOCK: Final = 4_837_101
 
-_SERVERS_END: Final = (
-    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
-)
+_SERVERS_END: Final = " ".join(f"-c tcp_{name.removeprefix('tcp_')}={value}" for name, value in KEEPALIVES.items())
 
 _log = structlog.get_logger(__name__)
 
@@ -47,10 +47,7 @@ class Leadership:
             connect_timeout=3,
             application_name="ratchet leader",
             # Where a network swallows packets, this end gives up within seconds and stops leading,
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,
+            **KEEPALIVES,
             # and so does the server's, which would else keep the lock of a vanished host for two hours.
             options=_SERVERS_END,
         )

@@ -126,6 +126,22 @@ def test_an_event_that_nobody_knows_is_refused(integration: Integration) -> None
     assert get_inbox_event(event).state == InboxState.POISON
 
 
+def test_of_two_who_name_the_same_at_once_one_is_told_that_they_are_new(integration: Integration) -> None:
+    events = [an_event_aside(integration, InboxState.POISON) for _ in range(20)]
+
+    def code(ids: list[int]) -> str:
+        try:
+            _reapply(*ids)
+        except Refused as refused:
+            return refused.code
+        return "done"
+
+    codes = at_once(lambda: code(events), lambda: code(events[::-1]))
+
+    assert sorted(codes) == ["already_new", "done"]
+    assert len(_trail()) == len(events)
+
+
 def test_two_who_reapply_the_same_at_once_do_it_once(integration: Integration) -> None:
     events = [an_event_aside(integration, InboxState.POISON) for _ in range(20)]
 

@@ -1,7 +1,8 @@
 """Group commit: who shares a transaction with whom, and who does not share another's misfortune."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -284,6 +285,33 @@ def test_without_a_database_everybody_is_told_at_once(database: None) -> None:
     at_a_bench(work, "postgresql://ratchet@/ratchet?host=/nowhere")
 
     assert [type(outcome) for outcome in outcomes] == [InboxUnavailable] * 3
+
+
+def test_a_database_of_another_version_is_away_until_it_is_this_ones(database: None) -> None:
+    outcomes: list[BaseException | None] = []
+
+    async def work(bench: Bench) -> None:
+        with _renamed("header_lines", "headers"), capture_logs() as lines:
+            outcomes.extend(await bench.stored(*[an_arrival(f"evt_{n}") for n in range(3)]))
+        outcomes.extend(await bench.stored(an_arrival("after")))
+        assert {line["event"] for line in lines} == {"inbox.database_away"}
+
+    at_a_bench(work)
+
+    assert [type(outcome) for outcome in outcomes[:3]] == [InboxUnavailable] * 3
+    assert outcomes[3] is None
+
+
+@contextlib.contextmanager
+def _renamed(column: str, name: str) -> Iterator[None]:
+    rename = "ALTER TABLE inbox_event RENAME COLUMN {} TO {}"
+    with engine().begin() as connection:
+        connection.execute(text(rename.format(column, name)))
+    try:
+        yield
+    finally:
+        with engine().begin() as connection:
+            connection.execute(text(rename.format(name, column)))
 
 
 def test_closing_commits_what_waits(database: None) -> None:
